@@ -1,0 +1,49 @@
+# Two commands set everything up: `make demo` and `make test`. Each makes its own environment.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint unit sim bench lock clean
+
+demo: $(VENV)/.runtime
+	@$(BIN)/flowcost demo
+
+test: lint unit sim
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(STAMP)
+	$(BIN)/pytest -q -n auto
+
+# The oracle: separate code and its own rate sheet re-derive every figure.
+sim: $(STAMP)
+	$(BIN)/pytest -q tests/oracle
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+$(BIN)/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e .
+	@touch $@
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e . --group dev
+	@touch $@ $(VENV)/.runtime
+
+# Re-resolve every version; the file names versions only, no host.
+lock: | $(BIN)/uv
+	$(BIN)/uv pip compile --quiet --universal --no-annotate --no-header --python-version 3.11 \
+	  --all-extras --group dev pyproject.toml -o constraints.txt
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

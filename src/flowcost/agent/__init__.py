@@ -1,0 +1,1 @@
+"""Bytes leave the kernel: counted in eBPF, drained, labelled, spooled."""

@@ -1,0 +1,1 @@
+"""Which billing path and which meters, by which rule."""

@@ -1,0 +1,100 @@
+"""Errors are for the operator; trouble in data is a finding.
+
+Every error names the thing, the place, and the way out. Exit codes: 0 ok, 1 findings over a
+threshold, 2 usage or configuration, 3 environment.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_FINDINGS = 1
+EXIT_USAGE = 2
+EXIT_ENVIRONMENT = 3
+
+
+class FlowcostError(Exception):
+    """Something the operator must change before Flowcost can go on.
+
+    Attributes:
+        code: stable kebab-case name, one line each in `docs/reference/errors.md`.
+        message: what is wrong and where (file, row, field).
+        hint: the way out.
+        exit_code: process exit code when the error reaches the command line.
+    """
+
+    exit_code = EXIT_USAGE
+    code = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class UsageError(FlowcostError):
+    """A command was called with arguments that cannot be taken."""
+
+    code = "usage"
+
+
+class ConfigError(FlowcostError):
+    """The configuration file has wrong or unknown fields; all of them are listed."""
+
+    code = "config"
+
+
+class FilterError(FlowcostError):
+    """A filter expression cannot be read; `position` is the offending column, from 0."""
+
+    code = "filter"
+
+    def __init__(self, message: str, *, position: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.position = position
+
+
+class SourceError(FlowcostError):
+    """A file of flows cannot be read as what it claims to be (file, row and field are named)."""
+
+    code = "source"
+
+
+class InventoryError(FlowcostError):
+    """An inventory file is malformed."""
+
+    code = "inventory"
+
+
+class RateError(FlowcostError):
+    """A rate book is malformed: a gap, an overlap, an unknown meter, a bad price."""
+
+    code = "rate-book"
+
+
+class LedgerError(FlowcostError):
+    """The ledger cannot be written or read as it stands; nothing was changed."""
+
+    code = "ledger"
+
+
+class BillError(FlowcostError):
+    """A bill cannot be read as what it claims to be."""
+
+    code = "bill"
+
+
+class NotSupportedError(FlowcostError):
+    """This machine lacks a feature (a kernel, a capability, a library extra)."""
+
+    code = "not-supported"
+    exit_code = EXIT_ENVIRONMENT
+
+
+class NotPermittedError(FlowcostError):
+    """The operating system or the cloud refused; the missing permission is named."""
+
+    code = "not-permitted"
+    exit_code = EXIT_ENVIRONMENT

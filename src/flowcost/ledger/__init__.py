@@ -1,0 +1,1 @@
+"""What is owed, balanced, for ever."""

@@ -1,0 +1,1 @@
+"""Which dated rate."""

@@ -1,0 +1,1 @@
+"""Who was this address, then."""
