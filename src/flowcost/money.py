@@ -13,10 +13,11 @@ from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 GIB = 1 << 30
 PRICE_PLACES = 10
+PRICE_SCALE: int = 10**PRICE_PLACES
 UNITS = (1, 10**9, GIB)
 
 # lcm(2**30, 10**9) * 10**10: every price per every unit is a whole number of these.
-ONE: int = GIB * 5**9 * 10**PRICE_PLACES
+ONE = GIB * 5**9 * PRICE_SCALE
 
 
 def price_numerator(price: Decimal, unit: int) -> int:
@@ -33,7 +34,7 @@ def price_numerator(price: Decimal, unit: int) -> int:
     scaled = price.scaleb(PRICE_PLACES)
     if scaled != scaled.to_integral_value():
         raise ValueError(f"price {price} has more than {PRICE_PLACES} decimals")
-    return int(scaled) * (ONE // 10**PRICE_PLACES // unit)
+    return int(scaled) * (ONE // PRICE_SCALE // unit)
 
 
 def from_decimal(amount: Decimal) -> int:
@@ -49,7 +50,7 @@ def from_decimal(amount: Decimal) -> int:
         scaled = amount.scaleb(PRICE_PLACES)
         if scaled != scaled.to_integral_value():
             raise ValueError(f"amount {amount} has more than {PRICE_PLACES} decimals")
-        return int(scaled) * (ONE // 10**PRICE_PLACES)
+        return int(scaled) * (ONE // PRICE_SCALE)
 
 
 def exact(numerator: int) -> str:

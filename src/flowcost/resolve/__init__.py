@@ -1,1 +1,129 @@
-"""Who was this address, then."""
+"""Who was this address, then.
+
+Sources of identity publish `Layer`s of dated intervals; `timeline.build` merges them, most
+specific first, into a `Resolution`: disjoint intervals that the engine joins and the agent looks
+up. Resolution is always `(address, time) -> identity`, never address alone.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from msgspec import Struct, field
+
+from flowcost.model import Finding, GatewayKind, Identity
+
+ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
+FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
+
+# Where two sources describe the same block, the earlier name here fills an attribute first.
+PRECEDENCE = (
+    "kubernetes",
+    "interfaces",
+    "declared",
+    "netbox",
+    "subnets",
+    "published",
+)
+
+
+class Claim(Struct, frozen=True, kw_only=True):
+    """One source says: the addresses `first..last` were `identity` during `[from, to)`."""
+
+    first: bytes
+    last: bytes
+    identity: Identity
+    valid_from: datetime = ALWAYS
+    valid_to: datetime = FOREVER
+
+
+class ServiceClaim(Struct, frozen=True, kw_only=True):
+    """A virtual address that clients dial: `name` is `namespace/service`."""
+
+    address: bytes
+    name: str
+    valid_from: datetime = ALWAYS
+    valid_to: datetime = FOREVER
+
+
+class Gateway(Struct, frozen=True, kw_only=True):
+    """A device that flows pass through; `identity.cloud_resource_id` is its id.
+
+    `addresses` are its own (private and public): a NAT row is a client leg when neither packet
+    address is one of them. `interfaces` are the network interface ids flows are logged under.
+    """
+
+    kind: GatewayKind
+    identity: Identity
+    addresses: frozenset[bytes] = frozenset()
+    interfaces: frozenset[str] = frozenset()
+    valid_from: datetime = ALWAYS
+    valid_to: datetime = FOREVER
+
+    @property
+    def id(self) -> str:
+        """Return the gateway's resource id."""
+        return self.identity.cloud_resource_id
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """One route: from `scope` (a subnet id, or a VPC id for its main table) to a block.
+
+    `gateway_id` is empty for local delivery; the gateway may be unknown to `gateways`, then only
+    `kind` is a fact.
+    """
+
+    scope: str
+    first: bytes
+    last: bytes
+    kind: GatewayKind
+    gateway_id: str = ""
+    valid_from: datetime = ALWAYS
+    valid_to: datetime = FOREVER
+
+
+class Layer(Struct, frozen=True, kw_only=True):
+    """Everything one source of identity knows. `source` is a name in `PRECEDENCE`."""
+
+    source: str
+    claims: tuple[Claim, ...] = ()
+    services: tuple[ServiceClaim, ...] = ()
+    gateways: tuple[Gateway, ...] = ()
+    routes: tuple[Route, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+class HostInterval(Struct, frozen=True):
+    """A single address with one merged identity for `[valid_from, valid_to)`."""
+
+    address: bytes
+    valid_from: datetime
+    valid_to: datetime
+    identity_id: int
+
+
+class RangeInterval(Struct, frozen=True):
+    """An address range with one merged identity for `[valid_from, valid_to)`."""
+
+    first: bytes
+    last: bytes
+    valid_from: datetime
+    valid_to: datetime
+    identity_id: int
+
+
+class Resolution(Struct, frozen=True, kw_only=True):
+    """The merged answer.
+
+    `hosts` are disjoint in time per address and win over `ranges`; `ranges` are disjoint in
+    (address, time). `routes` are disjoint per (scope, time): the longest prefix already won.
+    `identities` maps the content-hash id to the identity; id 0 is the empty identity.
+    """
+
+    hosts: tuple[HostInterval, ...] = ()
+    ranges: tuple[RangeInterval, ...] = ()
+    identities: dict[int, Identity] = field(default_factory=dict)
+    services: tuple[ServiceClaim, ...] = ()
+    gateways: tuple[Gateway, ...] = ()
+    routes: tuple[Route, ...] = ()
+    findings: tuple[Finding, ...] = ()
