@@ -45,6 +45,9 @@ FLOWS = (
     Column("observer_type", "text", "node_agent, interface, gateway, tgw_attachment, exporter"),
     Column("account", "text", "account that owns the observed interface"),
     Column("region", "text", "region of the observed interface"),
+    Column("az_id", "text", "availability zone id of the observed interface, if the record has it"),
+    Column("vpc_id", "text", "VPC of the observed interface, if the record has it"),
+    Column("subnet_id", "text", "subnet of the observed interface, if the record has it"),
     Column("direction", "text", "transmit or receive, seen from the local end"),
     Column("local_address", "address", "the observed end; the private client on a gateway row"),
     Column("local_port", "small", "0 if not known"),
@@ -62,6 +65,8 @@ FLOWS = (
     Column("dns_name", "text", "name the local end resolved the remote address from"),
     Column("traffic_path", "small", "VPC flow log field traffic-path, 0 if absent"),
     Column("aws_service", "text", "VPC flow log field pkt-dst/src-aws-service of the remote end"),
+    Column("next_hop_type", "text", "VPC flow log field next-hop-interface-type, empty if absent"),
+    Column("next_hop_az_id", "text", "VPC flow log field next-hop-az-id, empty if absent"),
     Column("sampled", "small", "sampling rate already applied to bytes; 1 if unsampled"),
     Column("source", "text", "file or segment the flow came from"),
 )
