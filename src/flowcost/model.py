@@ -185,7 +185,6 @@ class Facts(Struct, frozen=True, kw_only=True):
     remote_az: str = ""
     remote_public: bool = False  # the remote address is a public one
     remote_service: str = ""
-    remote_ours: bool = False  # the remote end belongs to one of our accounts
     same_node: bool = False
     vpc: VpcRelation = VpcRelation.UNKNOWN
     gateway: GatewayKind = GatewayKind.NONE

@@ -1,0 +1,101 @@
+"""The vocabulary of the decision table: named tests on facts.
+
+A condition's text is what `flowcost explain` prints as evidence, so it reads as a statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from flowcost.model import EndKind, Facts, GatewayKind, VpcRelation
+
+
+class Condition(Struct, frozen=True):
+    """A statement about facts and the test that proves it."""
+
+    text: str
+    test: Callable[[Facts], bool]
+
+    def evidence(self, facts: Facts) -> str:
+        """Return the statement with the values of `facts` filled in."""
+        return self.text.format(f=facts)
+
+
+def either_kind(*kinds: EndKind) -> Condition:
+    """Hold when at least one end is of one of `kinds`."""
+    names = " or ".join(kinds)
+    return Condition(
+        f"one end is {names} (local {{f.local_kind}}, remote {{f.remote_kind}})",
+        lambda f: f.local_kind in kinds or f.remote_kind in kinds,
+    )
+
+
+def local(*kinds: EndKind) -> Condition:
+    """Hold when the local end is of one of `kinds`."""
+    return Condition("local end is {f.local_kind}", lambda f: f.local_kind in kinds)
+
+
+def remote(*kinds: EndKind) -> Condition:
+    """Hold when the remote end is of one of `kinds`."""
+    return Condition(
+        "remote end is {f.remote_kind} {f.remote_service}", lambda f: f.remote_kind in kinds
+    )
+
+
+def through(*kinds: GatewayKind) -> Condition:
+    """Hold when the flow leaves its subnet through one of `kinds`."""
+    return Condition(
+        "leaves through {f.gateway} {f.gateway_region} {f.gateway_az}", lambda f: f.gateway in kinds
+    )
+
+
+# What carries an interface that is metered by zone and region.
+INTERFACES = (
+    EndKind.COMPUTE,
+    EndKind.MANAGED,
+    EndKind.NAT_GATEWAY,
+    EndKind.APPLICATION_LB,
+    EndKind.NETWORK_LB,
+    EndKind.CLASSIC_LB,
+    EndKind.GATEWAY_LB,
+)
+
+SAME_NODE = Condition("both ends are on one node", lambda f: f.same_node)
+REGIONS_KNOWN = Condition(
+    "regions are {f.local_region} and {f.remote_region}",
+    lambda f: bool(f.local_region and f.remote_region),
+)
+SAME_REGION = Condition(
+    "both ends are in {f.local_region}",
+    lambda f: bool(f.local_region) and f.local_region == f.remote_region,
+)
+OTHER_REGION = Condition(
+    "regions differ: {f.local_region} and {f.remote_region}",
+    lambda f: bool(f.local_region and f.remote_region) and f.local_region != f.remote_region,
+)
+LOCAL_REGION = Condition("local end is in {f.local_region}", lambda f: bool(f.local_region))
+GATEWAY_REGION = Condition("gateway is in {f.gateway_region}", lambda f: bool(f.gateway_region))
+SAME_AZ = Condition(
+    "both ends are in zone {f.local_az}",
+    lambda f: bool(f.local_az) and f.local_az == f.remote_az,
+)
+OTHER_AZ = Condition(
+    "zones differ: {f.local_az} and {f.remote_az}",
+    lambda f: bool(f.local_az and f.remote_az) and f.local_az != f.remote_az,
+)
+PRIVATE = Condition("private addresses", lambda f: not f.local_public and not f.remote_public)
+PUBLIC = Condition("a public address is used", lambda f: f.local_public or f.remote_public)
+IPV6 = Condition("IPv6", lambda f: f.family == 6)
+SAME_VPC = Condition("both ends are in one VPC", lambda f: f.vpc is VpcRelation.SAME)
+OTHER_VPC = Condition("the ends are in two VPCs", lambda f: f.vpc is VpcRelation.OTHER)
+VPC_UNKNOWN = Condition(
+    "the VPCs are not known; private peers in one region are taken as one network",
+    lambda f: f.vpc is VpcRelation.UNKNOWN,
+)
+INTERFACE_ENDS = Condition(
+    "both ends are interfaces ({f.local_kind}, {f.remote_kind})",
+    lambda f: f.local_kind in INTERFACES and f.remote_kind in INTERFACES,
+)
+ANYTHING = Condition("no rule with known facts applies", lambda f: True)  # noqa: ARG005
