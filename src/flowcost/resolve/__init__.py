@@ -113,11 +113,14 @@ class RangeInterval(Struct, frozen=True):
 
 
 class Resolution(Struct, frozen=True, kw_only=True):
-    """The merged answer.
+    """The merged answer; every table is sorted in the order of its fields.
 
-    `hosts` are disjoint in time per address and win over `ranges`; `ranges` are disjoint in
-    (address, time). `routes` are disjoint per (scope, time): the longest prefix already won.
-    `identities` maps the content-hash id to the identity; id 0 is the empty identity.
+    `hosts` are disjoint in time per address and already merged with the ranges under them: where
+    a host holds at a time, it is the whole answer. `ranges` are disjoint in (address, time), and
+    rows with equal `first` have equal `last`, so one search finds the block and a second its
+    time. `routes` are disjoint in (address, time) per scope, likewise: the longest prefix has
+    won. `gateways` are disjoint in time per id. `identities` maps the content id to the
+    identity; id 0 is the empty identity.
     """
 
     hosts: tuple[HostInterval, ...] = ()

@@ -1,0 +1,115 @@
+"""One identity out of several claims: the most specific speaks first, the rest fill its gaps.
+
+A claim's attributes are handled as a tuple in field order, where the empty string is "not
+known" (`EndKind.UNKNOWN` included). Three rules go beyond "first non-empty wins":
+
+- claims of one source on one block that contradict each other leave the attribute unknown, and
+  nothing wider may fill it (two VPCs with one address plan: law 2, nothing is guessed);
+- `cloud_service` says what `kind` is, so it is taken with the kind and never added to another's;
+- a wider claim of another VPC describes another place and fills nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+import msgspec
+from msgspec import Struct
+
+from flowcost.model import EndKind, Identity
+from flowcost.schema import IDENTITY_FIELDS
+
+Values = tuple[str, ...]
+
+KIND = IDENTITY_FIELDS.index("kind")
+SERVICE = IDENTITY_FIELDS.index("cloud_service")
+VPC = IDENTITY_FIELDS.index("cloud_vpc_id")
+NOTHING: Values = ("",) * len(IDENTITY_FIELDS)
+# Truthy, so that it stops every wider claim; no provider name holds a control character.
+CONTRADICTED = "\x00"
+
+
+class Ranked(Struct, frozen=True):
+    """A claim's values with its rank: block size in addresses, then position in `PRECEDENCE`."""
+
+    rank: tuple[int, int]
+    values: Values
+
+
+class Chain(Struct, frozen=True):
+    """Claims in rank order, already merged, with every VPC that they name."""
+
+    claims: tuple[Ranked, ...]
+    values: Values
+    vpcs: frozenset[str]
+
+
+EMPTY_CHAIN = Chain((), NOTHING, frozenset())
+
+
+def values_of(identity: Identity) -> Values:
+    """Return an identity's attributes in field order, "" where not known."""
+    values: tuple[str, ...] = msgspec.structs.astuple(identity)
+    return ("", *values[1:]) if values[KIND] is EndKind.UNKNOWN else values
+
+
+def identity_of(values: Values) -> Identity:
+    """Return the identity of merged values; contradicted attributes are not known."""
+    named = {
+        name: value
+        for name, value in zip(IDENTITY_FIELDS, values, strict=True)
+        if value and value != CONTRADICTED
+    }
+    kind = EndKind(named.pop("kind", EndKind.UNKNOWN))
+    return Identity(kind=kind, **named)
+
+
+def agreed(group: Sequence[Values]) -> Values:
+    """Return what claims of equal rank say together; contradictions are marked."""
+    if len(group) == 1:
+        return group[0]
+    merged = list(NOTHING)
+    for position, column in enumerate(zip(*group, strict=True)):
+        said = {value for value in column if value}
+        if said:
+            merged[position] = said.pop() if len(said) == 1 else CONTRADICTED
+    return tuple(merged)
+
+
+def filled(values: Values, wider: Values) -> Values:
+    """Return `values` with its gaps filled from a wider claim of the same place."""
+    if wider[SERVICE] and (values[KIND] or values[SERVICE]):
+        wider = (*wider[:SERVICE], "", *wider[SERVICE + 1 :])
+    return tuple([value or other for value, other in zip(values, wider, strict=True)])
+
+
+def chain(claims: Iterable[Ranked]) -> Chain:
+    """Return the merge of `claims`, which cover the same addresses at the same time."""
+    ordered = tuple(sorted(claims, key=lambda claim: (claim.rank, claim.values)))
+    merged = NOTHING
+    for _, tied in groupby(ordered, key=lambda claim: claim.rank):
+        group = agreed([claim.values for claim in tied])
+        if merged is NOTHING:
+            merged = group
+        elif not (merged[VPC] and group[VPC] and merged[VPC] != group[VPC]):
+            merged = filled(merged, group)
+    vpcs = frozenset(claim.values[VPC] for claim in ordered if claim.values[VPC])
+    return Chain(ordered, merged, vpcs)
+
+
+def merged_over(narrow: Sequence[Ranked], wide: Chain) -> Values:
+    """Return the merge of host claims (rank order not required) over the chain under them."""
+    if len(narrow) == 1:
+        top = narrow[0].values
+        # Every VPC named below is ours, or none is named above: merging is associative.
+        if not top[VPC] or wide.vpcs <= {top[VPC]}:
+            return filled(top, wide.values)
+    return chain([*narrow, *wide.claims]).values
+
+
+def contradicted(values: Values) -> tuple[str, ...]:
+    """Return the names of the attributes that equal-ranked claims contradict each other on."""
+    return tuple(
+        name for name, value in zip(IDENTITY_FIELDS, values, strict=True) if value == CONTRADICTED
+    )
