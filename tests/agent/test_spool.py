@@ -83,7 +83,7 @@ def test_two_agents_cannot_hold_one_spool(tmp_path):
 
 
 def test_a_damaged_segment_names_its_file(tmp_path):
-    with pytest.raises(SourceError, match="x.seg"):
+    with pytest.raises(SourceError, match=r"x\.seg"):
         decode(encode(drained())[:-9], "x.seg")
     short = Drained(
         boot="b", epoch=1, sequence=1, window_start=0, window_end=0, flows4=Table(b"1", b"2")
