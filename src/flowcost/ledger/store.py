@@ -1,0 +1,258 @@
+"""The store: hourly Parquet partitions, written whole or not at all.
+
+Enters: four result sets per hour (charges, identities, verdicts, rates) with the columns of
+`schema`. Leaves: files named by content and a manifest that is replaced in one rename. Same input,
+same bytes: rows are sorted by every column, and a partition whose content has not changed is not
+touched. The law it keeps: no byte or money column is ever a float, whatever the engine computed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from flowcost import clock
+from flowcost.errors import LedgerError
+from flowcost.ledger.partition import (
+    MANIFEST,
+    VERSION,
+    DataFile,
+    Input,
+    Manifest,
+    Partition,
+    Totals,
+    read_manifest,
+)
+from flowcost.schema import CHARGES, DUCKDB_TYPES, IDENTITIES, RATES, VERDICTS, duckdb_columns
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+STORED = {"charges": CHARGES, "identities": IDENTITIES, "verdicts": VERDICTS, "rates": RATES}
+_IDS = {"identities": "identity_id", "verdicts": "verdict_id", "rates": "rate_id"}
+
+
+class Ledger:
+    """A folder of partitions."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def open(cls, root: str | Path, *, create: bool = False) -> Ledger:
+        """Return the ledger at `root`.
+
+        Raises:
+            LedgerError: there is no ledger and `create` is false.
+        """
+        path = Path(root)
+        if create:
+            path.mkdir(parents=True, exist_ok=True)
+        elif not path.is_dir():
+            raise LedgerError(
+                f"{path}: no ledger there", hint="name an existing folder with --ledger"
+            )
+        return cls(path)
+
+    def manifests(
+        self, start: datetime | None = None, end: datetime | None = None, *, tenant: str = ""
+    ) -> list[Manifest]:
+        """Return the manifests of all hours in `[start, end)`, in order."""
+        pattern = f"tenant=*/cluster=*/day=*/hour=*/{MANIFEST}"
+        found = []
+        for path in sorted(self.root.glob(pattern)):
+            partition = Partition.of(path.parent)
+            if tenant and partition.tenant != tenant:
+                continue
+            if (start and partition.hour < clock.hour_of(start)) or (end and partition.hour >= end):
+                continue
+            found.append(read_manifest(path))
+        return found
+
+    def manifest(self, partition: Partition) -> Manifest | None:
+        """Return the manifest of one hour, or None if the hour is not in the ledger."""
+        path = self.root / partition.folder / MANIFEST
+        return read_manifest(path) if path.exists() else None
+
+    def put(
+        self,
+        con: DuckDBPyConnection,
+        partition: Partition,
+        queries: Mapping[str, str],
+        inputs: Sequence[Input],
+    ) -> bool:
+        """Write one hour from `queries` (table name -> SELECT); return whether it changed.
+
+        Raises:
+            LedgerError: an id names two contents, or a dimension row is missing. Nothing is
+                written then.
+        """
+        folder = self.root / partition.folder
+        with self._lock():
+            for table, column in _IDS.items():
+                _check_unique(con, queries[table], column, partition)
+            totals = _totals(con, queries["charges"])
+            folder.mkdir(parents=True, exist_ok=True)
+            files = {table: _write(con, folder, table, queries[table]) for table in sorted(STORED)}
+            manifest = Manifest(
+                version=VERSION,
+                tenant=partition.tenant,
+                cluster=partition.cluster,
+                hour=clock.iso(partition.hour),
+                inputs=tuple(sorted(inputs)),
+                files=files,
+                totals=totals,
+            )
+            before = self.manifest(partition)
+            if before == manifest:
+                return False
+            encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+            _replace(folder / MANIFEST, encoded + b"\n")
+            _sweep(folder, manifest)
+            return True
+
+    def drop(self, partition: Partition) -> None:
+        """Remove one hour; the manifest goes first, so a reader never sees half an hour."""
+        folder = self.root / partition.folder
+        with self._lock():
+            (folder / MANIFEST).unlink(missing_ok=True)
+            _sweep(folder, None)
+
+    def attach(
+        self,
+        con: DuckDBPyConnection,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        tenant: str = "",
+    ) -> None:
+        """Create temporary views `charges identities verdicts rates` over `[start, end)`.
+
+        Dimension views hold each id once. An empty ledger gives empty views.
+        """
+        manifests = self.manifests(start, end, tenant=tenant)
+        for table, columns in STORED.items():
+            names = [
+                str(self.root / found.partition.folder / found.files[table].name)
+                for found in manifests
+                if found.files[table].rows
+            ]
+            if names:
+                files = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+                source = f"read_parquet([{files}], hive_partitioning = false)"
+            else:
+                con.execute(
+                    f"CREATE OR REPLACE TEMP TABLE empty_{table} ({duckdb_columns(columns)})"
+                )
+                source = f"empty_{table}"
+            distinct = "" if table == "charges" else f"DISTINCT ON ({_IDS[table]}) "
+            con.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT {distinct}* FROM {source}")
+
+    def verify(self) -> list[str]:
+        """Return what is wrong: missing, altered or stray files; empty if all is well."""
+        wrong = []
+        for path in sorted(self.root.glob(f"tenant=*/cluster=*/day=*/hour=*/{MANIFEST}")):
+            manifest = read_manifest(path)
+            named = {entry.name: entry for entry in manifest.files.values()}
+            for name, entry in named.items():
+                file = path.parent / name
+                if not file.exists():
+                    wrong.append(f"{file}: missing")
+                elif _sha256(file) != entry.sha256:
+                    wrong.append(f"{file}: content differs from the manifest")
+            wrong += [
+                f"{file}: not in the manifest"
+                for file in sorted(path.parent.iterdir())
+                if file.name not in named and file.name != MANIFEST
+            ]
+        return wrong
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Hold the ledger for one writer; the kernel frees it when the process dies."""
+        with (self.root / ".lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+
+def _write(con: DuckDBPyConnection, folder: Path, table: str, query: str) -> DataFile:
+    columns = STORED[table]
+    # Casting every column to its schema type keeps HUGEINT sums out of DOUBLE (DuckDB writes
+    # HUGEINT to Parquet as DOUBLE).
+    chosen = ", ".join(f'CAST("{c.name}" AS {DUCKDB_TYPES[c.type]}) AS "{c.name}"' for c in columns)
+    order = ", ".join(f'"{c.name}"' for c in columns)
+    draft = folder / f".{table}.{os.getpid()}.tmp"
+    rows = con.execute(
+        f"COPY (SELECT {chosen} FROM ({query}) ORDER BY {order}) TO '{_quoted(draft)}'"
+        " (FORMAT parquet, COMPRESSION zstd)"
+    ).fetchall()[0][0]
+    digest = _sha256(draft)
+    final = folder / f"{table}-{digest[:16]}.parquet"
+    _sync(draft)
+    draft.replace(final)
+    return DataFile(name=final.name, sha256=digest, rows=rows, size=final.stat().st_size)
+
+
+def _check_unique(con: DuckDBPyConnection, query: str, column: str, partition: Partition) -> None:
+    twice = con.execute(
+        f"SELECT {column} FROM ({query}) GROUP BY {column} HAVING count(*) > 1 LIMIT 1"
+    ).fetchall()
+    if twice:
+        raise LedgerError(
+            f"{partition.folder}: {column} {twice[0][0]} stands for two contents",
+            hint="report this: a content hash collided",
+        )
+
+
+def _totals(con: DuckDBPyConnection, query: str) -> Totals:
+    found = con.execute(
+        "SELECT coalesce(sum(bytes), 0)::HUGEINT,"
+        " coalesce(sum(quantity) FILTER (list_cost IS NULL AND unit = 'bytes'), 0)::HUGEINT,"
+        f" coalesce(sum(list_cost), 0)::DECIMAL(38,0) FROM ({query})"
+    ).fetchall()[0]
+    return Totals(bytes=int(found[0]), unpriced_bytes=int(found[1]), list_cost=str(int(found[2])))
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with draft.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    draft.replace(path)
+    _sync(path.parent)
+
+
+def _sweep(folder: Path, manifest: Manifest | None) -> None:
+    """Delete what no manifest names: earlier versions and drafts of a crashed writer."""
+    if not folder.is_dir():
+        return
+    keep = {MANIFEST} | {entry.name for entry in manifest.files.values()} if manifest else set()
+    for file in folder.iterdir():
+        if file.name not in keep:
+            file.unlink()
