@@ -60,7 +60,7 @@ def test_the_internet_sees_the_nat_gateway(shop_cluster):
 
 def test_loss_drops_packets_between_the_two_counters(shop_cluster):
     checkout = shop_cluster.pods["checkout-0"]
-    checkout.call("serve_udp", port=8443)
+    checkout.call("serve_udp", port=8443, silent=True)
     shop_cluster.loss(500)
     before = shop_cluster.wire()
     shop_cluster.pods["cart-0"].call(

@@ -79,11 +79,12 @@ def _accept(listener: socket.socket) -> None:
         threading.Thread(target=_serve_connection, args=(connection,), daemon=True).start()
 
 
-def _echo(server: socket.socket, reply: int) -> None:
+def _echo(server: socket.socket, silent: bool) -> None:  # noqa: FBT001 - a thread's argument
     while True:
         try:
             data, peer = server.recvfrom(65535)
-            server.sendto(data[:reply] if reply >= 0 else data, peer)
+            if not silent:
+                server.sendto(data, peer)
         except OSError:
             return
 
@@ -122,8 +123,10 @@ def serve_tcp(port: int) -> None:
     threading.Thread(target=_accept, args=(listener,), daemon=True).start()
 
 
-def serve_udp(port: int, reply: int = -1, names: dict[str, list[str]] | None = None) -> None:
-    """Echo datagrams (cut to `reply` bytes), or answer DNS questions from `names`."""
+def serve_udp(
+    port: int, *, silent: bool = False, names: dict[str, list[str]] | None = None
+) -> None:
+    """Echo datagrams, or keep silent, or answer DNS questions from `names`."""
     for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):  # noqa: S104
         server = socket.socket(family, socket.SOCK_DGRAM)
         if family == socket.AF_INET6:
@@ -131,7 +134,7 @@ def serve_udp(port: int, reply: int = -1, names: dict[str, list[str]] | None = N
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         server.bind((host, port))
         _servers.append(server)
-        target, option = (_echo, reply) if names is None else (_dns, names)
+        target, option = (_echo, silent) if names is None else (_dns, names)
         threading.Thread(target=target, args=(server, option), daemon=True).start()
 
 
