@@ -1,7 +1,9 @@
 """Columns are data: one table from which files, group keys and documents derive.
 
 Types are words, not library objects: `int` is 64-bit signed, `exact` an integer of up to 38
-digits (money numerators, summed bytes), `address` 16 bytes, `instant` microseconds UTC.
+digits (money numerators, summed bytes), `address` 16 bytes, `instant` microseconds UTC. What a
+view shows also says `bytes` (an integer count of bytes) and `money` (a numerator over
+`money.ONE`), so that it is written in the reader's units.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ DUCKDB_TYPES = {
     "int": "BIGINT",
     "small": "INTEGER",
     "exact": "DECIMAL(38,0)",
+    "money": "DECIMAL(38,0)",
+    "bytes": "BIGINT",
     "text": "VARCHAR",
     "flag": "BOOLEAN",
     "address": "BLOB",
