@@ -125,7 +125,7 @@ def test_a_share_never_rounds_to_a_bound_it_is_not(part, whole, expected):
 
 
 def test_a_float_is_a_defect_not_a_figure():
-    with pytest.raises(TypeError, match="bytes holds 1.5"):
+    with pytest.raises(TypeError, match=r"bytes holds 1\.5"):
         plain(COLUMNS[3], 1.5)
 
 
