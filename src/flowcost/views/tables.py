@@ -104,8 +104,8 @@ def _table(columns: Sequence[Column], rows: Iterable[Row]) -> str:
 
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        justify = "right" if column.type in NUMBERS else "left"
-        shown.add_column(column.name, justify=justify, overflow="fold")
+        number = column.type in NUMBERS
+        shown.add_column(column.name, justify="right" if number else "left", overflow="fold")
     for row in rows:
         shown.add_row(
             *(Text(human(column, value)) for column, value in zip(columns, row, strict=True))
