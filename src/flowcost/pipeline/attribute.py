@@ -1,0 +1,86 @@
+"""From flows to charges: the stages in order, for batch, server and demo alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from flowcost.ledger import Input, Ledger, Partition
+from flowcost.model import Finding, Meter, Rate
+from flowcost.pipeline.book import book, cross_checked
+from flowcost.pipeline.decide import Decisions, decide
+from flowcost.pipeline.observe import observe
+from flowcost.pipeline.post import post, write
+from flowcost.pipeline.world import World
+from flowcost.price import NoRate, RateBook
+from flowcost.resolve import Resolution
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+class Attributed(Struct, frozen=True):
+    """What one attribution left behind.
+
+    `cross_checked` is (observer type, bytes) of observations that another sensor's booking
+    covers; `facts_decided` counts the distinct combinations that were classified.
+    """
+
+    partitions: tuple[Partition, ...]
+    findings: tuple[Finding, ...]
+    cross_checked: tuple[tuple[str, int], ...]
+    facts_decided: int
+
+
+def attribute(
+    con: DuckDBPyConnection,
+    resolution: Resolution,
+    rates: RateBook,
+    ledger: Ledger,
+    inputs: Sequence[Input],
+    *,
+    assume_provider: str = "",
+) -> Attributed:
+    """Turn the relation `flows` (columns of `schema.FLOWS`) into ledger partitions.
+
+    Every flow must lie within one hour; the sources split records that straddle. Partitions that
+    come out as they already are stay untouched.
+
+    Raises:
+        LedgerError: a partition cannot be written; hours written before it stand.
+    """
+    world = World(con, resolution)
+    observe(con, world)
+    book(con)
+
+    def price(provider: str, meter: Meter, on: date) -> Rate | None:
+        found = rates.rates_of(provider, meter, on)
+        return None if isinstance(found, NoRate) else next((r for r in found if r.price), found[0])
+
+    decisions = decide(con, world, price, assume_provider=assume_provider)
+    post(con)
+    changed = write(con, ledger, decisions, inputs, book=rates.name)
+    return Attributed(
+        partitions=tuple(changed),
+        findings=(*resolution.findings, *_unpriced(decisions)),
+        cross_checked=tuple(cross_checked(con)),
+        facts_decided=len({fired.combination for fired in decisions.fired}),
+    )
+
+
+def _unpriced(decisions: Decisions) -> list[Finding]:
+    """Return a finding per meter that no book prices: its bytes are kept and not priced."""
+    return [
+        Finding(
+            code="no-rate",
+            severity="warning",
+            subject=f"{usage_type} {operation}".strip(),
+            count=count,
+            sample=region,
+            hint="add a row to an operator book and name it with --book",
+        )
+        for (usage_type, operation, region), count in sorted(decisions.unpriced.items())
+    ]

@@ -1,0 +1,129 @@
+"""Our own flow table as CSV: the columns of `schema.FLOWS`, addresses and times as text.
+
+The format of scenarios and of hand-made input. Unlike a provider's logs it is written by people
+for Flowcost, so a bad value is the operator's error, named by file, row and field.
+"""
+
+from __future__ import annotations
+
+import csv
+from datetime import datetime
+from pathlib import Path
+
+import pyarrow as pa
+
+from flowcost import clock
+from flowcost.address import pack
+from flowcost.errors import SourceError
+from flowcost.schema import FLOWS, Column
+
+Value = str | int | bytes | datetime | None
+
+_REQUIRED = (
+    "window_start",
+    "window_end",
+    "direction",
+    "local_address",
+    "remote_address",
+    "bytes",
+)
+_DEFAULTS: dict[str, Value] = {
+    "tenant": "demo",
+    "observer": "sensor",
+    "observer_type": "node_agent",
+    "transport": 6,
+    "initiator": "unknown",
+    "sampled": 1,
+    "dialed_address": None,
+}
+_CHOICES = {
+    "direction": ("transmit", "receive"),
+    "observer_type": ("node_agent", "interface", "gateway", "tgw_attachment", "exporter"),
+    "initiator": ("local", "remote", "unknown"),
+}
+_ARROW = {
+    "int": pa.int64(),
+    "small": pa.int32(),
+    "text": pa.string(),
+    "address": pa.binary(),
+    "instant": pa.timestamp("us"),
+}
+
+
+def read(path: Path) -> pa.Table:
+    """Read a CSV of flows: header of `schema.FLOWS` names, addresses and times as text.
+
+    Raises:
+        SourceError: a required column is missing, a column is unknown, or a value is out of its
+            range; the message names file, row and field.
+    """
+    columns = {column.name: column for column in FLOWS}
+    with path.open(newline="") as handle:
+        reader = csv.DictReader(handle)
+        header = reader.fieldnames or ()
+        missing = [name for name in _REQUIRED if name not in header]
+        unknown = [name for name in header if name not in columns]
+        if missing or unknown:
+            what = f"missing column {missing[0]}" if missing else f"unknown column {unknown[0]}"
+            raise SourceError(
+                f"{path}: {what}",
+                hint=f"required: {', '.join(_REQUIRED)}; the rest as in the flows table",
+            )
+        rows = [_row(path, number, raw, columns) for number, raw in enumerate(reader, start=2)]
+    return pa.table(
+        {
+            name: pa.array([row[name] for row in rows], _ARROW[column.type])
+            for name, column in columns.items()
+        }
+    )
+
+
+def _row(
+    path: Path, number: int, raw: dict[str, str], columns: dict[str, Column]
+) -> dict[str, Value]:
+    row: dict[str, Value] = {}
+    for name, column in columns.items():
+        text = (raw.get(name) or "").strip()
+        try:
+            row[name] = _value(column, text)
+        except (ValueError, OverflowError) as error:
+            raise SourceError(f"{path}: row {number}: {name}: {error}") from None
+    try:
+        _check_window(row)
+    except ValueError as error:
+        raise SourceError(f"{path}: row {number}: window_end: {error}") from None
+    return row
+
+
+def _value(column: Column, text: str) -> Value:
+    name = column.name
+    if not text:
+        if name in _REQUIRED:
+            raise ValueError("missing")
+        return _DEFAULTS.get(name, "" if column.type == "text" else 0)
+    match column.type:
+        case "address":
+            return pack(text)
+        case "instant":
+            instant = clock.parse(text)
+            if not clock.EARLIEST <= instant < clock.LATEST:
+                raise ValueError(f"{text} is out of range")
+            return instant.replace(tzinfo=None)
+        case "int" | "small":
+            number = int(text)
+            if not 0 <= number < (1 << 63 if column.type == "int" else 1 << 31):
+                raise ValueError(f"{number} is out of range")
+            return number
+    if name in _CHOICES and text not in _CHOICES[name]:
+        raise ValueError(f"{text!r} is not one of {', '.join(_CHOICES[name])}")
+    return text
+
+
+def _check_window(row: dict[str, Value]) -> None:
+    start, end = row["window_start"], row["window_end"]
+    assert isinstance(start, datetime)  # noqa: S101 - narrows the type; `_value` made it so
+    assert isinstance(end, datetime)  # noqa: S101
+    if end <= start:
+        raise ValueError("not after window_start")
+    if end > start.replace(minute=0, second=0, microsecond=0) + clock.HOUR:
+        raise ValueError("the window straddles an hour")
