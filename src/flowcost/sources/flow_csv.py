@@ -27,7 +27,7 @@ _REQUIRED = (
     "remote_address",
     "bytes",
 )
-_DEFAULTS: dict[str, Value] = {
+DEFAULTS: dict[str, Value] = {
     "tenant": "demo",
     "observer": "sensor",
     "observer_type": "node_agent",
@@ -41,7 +41,7 @@ _CHOICES = {
     "observer_type": ("node_agent", "interface", "gateway", "tgw_attachment", "exporter"),
     "initiator": ("local", "remote", "unknown"),
 }
-_ARROW = {
+ARROW_TYPES = {
     "int": pa.int64(),
     "small": pa.int32(),
     "text": pa.string(),
@@ -72,7 +72,7 @@ def read(path: Path) -> pa.Table:
         rows = [_row(path, number, raw, columns) for number, raw in enumerate(reader, start=2)]
     return pa.table(
         {
-            name: pa.array([row[name] for row in rows], _ARROW[column.type])
+            name: pa.array([row[name] for row in rows], ARROW_TYPES[column.type])
             for name, column in columns.items()
         }
     )
@@ -100,7 +100,7 @@ def _value(column: Column, text: str) -> Value:
     if not text:
         if name in _REQUIRED:
             raise ValueError("missing")
-        return _DEFAULTS.get(name, "" if column.type == "text" else 0)
+        return DEFAULTS.get(name, "" if column.type == "text" else 0)
     match column.type:
         case "address":
             return pack(text)
