@@ -150,6 +150,7 @@ RATES = (
 CHARGES = (
     Column("hour", "instant", "UTC hour of use", group_key=True),
     Column("tenant", "text", "whose ledger", group_key=True),
+    Column("cluster", "text", "cluster whose sensors saw it, if any", group_key=True),
     Column("provider", "text", "cloud provider", group_key=True),
     Column("payer_account", "text", "account that carries the line", group_key=True),
     Column("region", "text", "region whose rate applies", group_key=True),

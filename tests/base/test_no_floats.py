@@ -37,7 +37,9 @@ def float_uses(tree: ast.AST) -> list[str]:
 def _is_exact_division(left: ast.expr, right: ast.expr) -> bool:
     """Paths join with a slash; Decimal and Fraction divide exactly as far as asked."""
     text = ast.unparse(left) + ast.unparse(right)
-    pathlike = any(word in text.lower() for word in ("path", "folder", "root", "base", "rates", "'"))
+    pathlike = any(
+        word in text.lower() for word in ("path", "folder", "root", "base", "rates", "'")
+    )
     return pathlike or "Decimal(" in text or "Fraction(" in text
 
 

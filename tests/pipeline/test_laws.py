@@ -88,9 +88,7 @@ def table(rows) -> pa.Table:
     columns["window_end"] = [START + timedelta(minutes=row["minute"] + 1) for row in rows]
     for name in ("direction", "observer_type", "bytes"):
         columns[name] = [row[name] for row in rows]
-    return pa.table(
-        {c.name: pa.array(columns[c.name], ARROW_TYPES[c.type]) for c in FLOWS}
-    )
+    return pa.table({c.name: pa.array(columns[c.name], ARROW_TYPES[c.type]) for c in FLOWS})
 
 
 def post(rows, folder: Path, batches: int = 1) -> Ledger:
@@ -182,8 +180,13 @@ def test_running_again_touches_nothing(rows):
 
 
 def test_a_million_kibibyte_flows_cost_what_one_flow_of_the_sum_costs():
-    one = {"local": "10.1.0.1", "remote": "10.2.0.1", "direction": "transmit",
-           "observer_type": "node_agent", "minute": 0}
+    one = {
+        "local": "10.1.0.1",
+        "remote": "10.2.0.1",
+        "direction": "transmit",
+        "observer_type": "node_agent",
+        "minute": 0,
+    }
     with tempfile.TemporaryDirectory() as small, tempfile.TemporaryDirectory() as big:
         single = table([{**one, "bytes": 1024}])
         ledger = Ledger.open(small, create=True)

@@ -15,7 +15,7 @@ from flowcost.pipeline.decide import Decisions, decide
 from flowcost.pipeline.observe import observe
 from flowcost.pipeline.post import post, write
 from flowcost.pipeline.world import World
-from flowcost.price import NoRate, RateBook
+from flowcost.price import NoRate, RateBook, marginal
 from flowcost.resolve import Resolution
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def attribute(
 
     def price(provider: str, meter: Meter, on: date) -> Rate | None:
         found = rates.rates_of(provider, meter, on)
-        return None if isinstance(found, NoRate) else next((r for r in found if r.price), found[0])
+        return None if isinstance(found, NoRate) else marginal(found)
 
     decisions = decide(con, world, price, assume_provider=assume_provider)
     post(con)

@@ -30,8 +30,8 @@ from flowcost.model import (
     Verdict,
     VpcRelation,
 )
-from flowcost.money import price_numerator
 from flowcost.pipeline.world import World, create, identity_at
+from flowcost.price.tiers import numerator as rate_numerator
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -89,7 +89,6 @@ class Fired(Struct, frozen=True):
     provenance: str
     rate_id: int | None
     numerator: int | None
-    tiered: bool
 
 
 class Decisions(Struct):
@@ -187,7 +186,6 @@ def _fire(
                 provenance=provenance,
                 rate_id=rate_id,
                 numerator=numerator,
-                tiered=rate is not None and (rate.tier_from > 0 or rate.tier_to is not None),
             )
         )
 
@@ -200,7 +198,7 @@ def _priced(
         yield None, (0 if verdict.priced else None), None
     for meter in verdict.meters:
         rate = price(facts.provider, meter, day) if meter.usage_type else None
-        yield meter, (numerator_of(rate) if rate else None), rate
+        yield meter, (rate_numerator(rate) if rate else None), rate
 
 
 def _provenance(
@@ -211,11 +209,6 @@ def _provenance(
     if meter is None:
         return Provenance.OBSERVED
     return verdict.provenance(meter, facts.observer)
-
-
-def numerator_of(rate: Rate) -> int:
-    """Return the price of one quantity as a numerator over money.ONE."""
-    return price_numerator(rate.price, rate.unit_bytes)
 
 
 def _columns(fired: list[Fired]) -> dict[str, pa.Array]:

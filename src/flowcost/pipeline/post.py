@@ -7,17 +7,15 @@ Enters: `booked`, `combinations`, `fired`. Leaves: a table `charged` with the co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa
 
 from flowcost.ledger import Input, Ledger, Partition
-from flowcost.pipeline.decide import COMBINATION, Decisions, numerator_of
+from flowcost.pipeline.decide import COMBINATION, Decisions
+from flowcost.pipeline.partitions import Tables, create_rates, put_hours
 from flowcost.pipeline.world import create
-from flowcost.schema import CHARGES, IDENTITY_FIELDS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -65,7 +63,7 @@ SELECT hour, tenant, cluster, provider, payer AS payer_account, region,
        (sum(packets * carries))::BIGINT AS packets,
        sum(bytes)::BIGINT AS quantity, 'bytes' AS unit, rate_id,
        (sum(bytes)::HUGEINT * any_value(numerator)::HUGEINT)::DECIMAL(38, 0) AS list_cost,
-       verdict_id, observer_type, source, any_value(tiered) AS tiered
+       verdict_id, observer_type, source
 FROM turned
 GROUP BY ALL
 """
@@ -85,82 +83,22 @@ def write(
     book: str,
 ) -> list[Partition]:
     """Write every hour of `charged` into `ledger`; return the partitions that changed."""
-    _dimensions(con, decisions, book)
-    keys = con.execute("SELECT DISTINCT tenant, cluster, hour FROM charged ORDER BY ALL").fetchall()
-    changed = []
-    for tenant, cluster, hour in keys:
-        partition = Partition(tenant, cluster, hour.replace(tzinfo=UTC))
-        con.execute(
-            "CREATE OR REPLACE TEMP TABLE hour_charges AS SELECT * FROM charged"
-            " WHERE tenant = ? AND cluster = ? AND hour = ?",
-            [tenant, cluster, hour],
-        )
-        queries = {
-            "charges": _charges_query(),
-            "identities": f"SELECT identity_id, {', '.join(IDENTITY_FIELDS)} FROM identities_known"
-            " WHERE identity_id IN (SELECT local_id FROM hour_charges"
-            " UNION SELECT remote_id FROM hour_charges)",
-            "verdicts": "SELECT * FROM verdicts_decided"
-            " WHERE verdict_id IN (SELECT verdict_id FROM hour_charges)",
-            "rates": "SELECT * FROM rates_used WHERE rate_id IN (SELECT rate_id FROM hour_charges)",
-        }
-        if ledger.put(con, partition, queries, inputs):
-            changed.append(partition)
-    return changed
+    create_rates(con, "rates_used", decisions.rates, book)
+    create(con, "verdicts_decided", _verdicts(decisions))
+    tables = Tables("charged", "identities_known", "verdicts_decided", "rates_used")
+    return put_hours(con, ledger, tables, lambda _: inputs)
 
 
-def _charges_query() -> str:
-    return f"SELECT {', '.join(column.name for column in CHARGES)} FROM hour_charges"
-
-
-def _dimensions(con: DuckDBPyConnection, decisions: Decisions, book: str) -> None:
-    verdicts = list(decisions.verdicts.items())
-    create(
-        con,
-        "verdicts_decided",
-        {
-            "verdict_id": pa.array([key for key, _ in verdicts], pa.int64()),
-            "path": pa.array([str(v.path) for _, (v, _) in verdicts], pa.string()),
-            "rule": pa.array([v.rule for _, (v, _) in verdicts], pa.string()),
-            "confidence": pa.array([str(v.confidence) for _, (v, _) in verdicts], pa.string()),
-            "evidence": pa.array(
-                [list(v.evidence) for _, (v, _) in verdicts], pa.list_(pa.string())
-            ),
-            "facts": pa.array(
-                [msgspec.json.encode(f).decode() for _, (_, f) in verdicts], pa.string()
-            ),
-        },
-    )
-    rates = list(decisions.rates.items())
+def _verdicts(decisions: Decisions) -> dict[str, pa.Array]:
+    keys = list(decisions.verdicts)
+    verdicts = [verdict for verdict, _ in decisions.verdicts.values()]
+    facts = [msgspec.json.encode(facts).decode() for _, facts in decisions.verdicts.values()]
     text = pa.string()
-    create(
-        con,
-        "rates_used",
-        {
-            "rate_id": pa.array([key for key, _ in rates], pa.int64()),
-            "book": pa.array([book for _ in rates], text),
-            **{
-                name: pa.array([getattr(rate, name) for _, rate in rates], kind)
-                for name, kind in (
-                    ("provider", text),
-                    ("usage_type", text),
-                    ("operation", text),
-                    ("region", text),
-                    ("to_region", text),
-                    ("effective_from", pa.date32()),
-                    ("effective_to", pa.date32()),
-                    ("unit", text),
-                    ("unit_bytes", pa.int64()),
-                    ("currency", text),
-                    ("sku", text),
-                    ("source_url", text),
-                    ("checked_on", pa.date32()),
-                )
-            },
-            "tier_from": pa.array([Decimal(r.tier_from) for _, r in rates], pa.decimal128(38, 0)),
-            "price": pa.array([f"{r.price:f}" for _, r in rates], text),
-            "numerator": pa.array(
-                [Decimal(numerator_of(r)) for _, r in rates], pa.decimal128(38, 0)
-            ),
-        },
-    )
+    return {
+        "verdict_id": pa.array(keys, pa.int64()),
+        "path": pa.array([str(verdict.path) for verdict in verdicts], text),
+        "rule": pa.array([verdict.rule for verdict in verdicts], text),
+        "confidence": pa.array([str(verdict.confidence) for verdict in verdicts], text),
+        "evidence": pa.array([list(verdict.evidence) for verdict in verdicts], pa.list_(text)),
+        "facts": pa.array(facts, text),
+    }

@@ -18,9 +18,11 @@ import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
+from flowcost import clock
 from flowcost.errors import SourceError
 from flowcost.ledger import Input, Ledger
 from flowcost.pipeline.attribute import Attributed, attribute
+from flowcost.pipeline.tiering import settle
 from flowcost.price import RateBook, list_book
 from flowcost.resolve import Layer, declared, timeline
 from flowcost.sources import flow_csv
@@ -107,4 +109,7 @@ def run(scenario: Scenario, rates: RateBook | None = None) -> Iterator[Outcome]:
             scenario.inputs,
             assume_provider=scenario.about.assume_provider,
         )
+        if scenario.about.tiering == "account_meter":
+            for month in sorted({clock.month_of(p.hour) for p in attributed.partitions}):
+                settle(ledger, rates or list_book(), tenant="demo", month=month)
         yield Outcome(scenario, ledger, attributed)
