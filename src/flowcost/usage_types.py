@@ -173,12 +173,13 @@ def usage_type(meter: str, region: str, to_region: str = "") -> str:
 def parse(text: str) -> UsageType | None:
     """Take a billed usage type apart; None if its meter is not one of `METERS`.
 
-    Old inter-region lines name the other region only (`EU-AWS-Out-Bytes`): `region` is empty.
+    Reading is more lenient than `usage_type`: a spelled-out `USE1` or an `EUW1` is understood. Old inter-region lines name the other region only (`EU-AWS-Out-Bytes`): `region` is empty.
     """
     known = _by_prefix()
     head, dash, rest = text.partition("-")
-    if text in _METERS and _METERS[text][1] is not _Prefix.PAIR:
-        return UsageType(text, "" if _METERS[text][1] is _Prefix.GLOBAL else "us-east-1")
+    bare = _METERS[text][1] if text in _METERS else None
+    if bare in (_Prefix.OLD, _Prefix.GLOBAL):
+        return UsageType(text, "us-east-1" if bare is _Prefix.OLD else "")
     if not dash or head not in known:
         return None
     second, dash, meter = rest.partition("-")

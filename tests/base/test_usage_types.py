@@ -46,6 +46,7 @@ def test_trap_10_a_prefix_is_looked_up_never_derived_from_the_region_code(meter,
 
 def test_trap_10_a_bill_may_spell_ireland_both_ways():
     assert parse("EU-NatGateway-Bytes") == parse("EUW1-NatGateway-Bytes")
+    assert parse("NatGateway-Bytes") == parse("USE1-NatGateway-Bytes")
 
 
 def test_trap_11_nat_gateway_bytes_is_a_whole_name_not_a_substring():
@@ -94,6 +95,7 @@ def test_what_is_not_known_stays_visible_and_is_never_a_guess():
     assert parse("BoxUsage:m5.large") is None
     assert parse("ZZZ9-NatGateway-Bytes") is None
     assert parse("AWS-Out-Bytes") is None
+    assert parse("VpcEndpoint-Bytes") is None
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,11 @@ def nat(book, on=date(2026, 11, 20)):
             [{"usage_type": "EUW2-NatGateway-Bytes"}],
             "row 2, region: EUW2-NatGateway-Bytes is billed in eu-west-2, not in us-east-1",
         ),
+        (
+            [{"usage_type": "USE1-NatGateway-Bytes"}],
+            "row 2, usage_type: USE1-NatGateway-Bytes is spelled NatGateway-Bytes on the bill",
+        ),
+        ([{"usage_type": "VpcEndpoint-Bytes"}], "row 2, usage_type: unknown meter 'VpcEndpoint-B"),
         ([{"region": "us-east-9"}], "row 2, region: unknown region 'us-east-9'"),
         (
             [{"to_region": "eu-west-1"}],

@@ -1,7 +1,8 @@
 """Which dated rate."""
 
-from flowcost.price.book import Key, NoRate, RateBook, book_of
-from flowcost.price.load import LIST_BOOK, list_book, list_book_problems, load_csv
+from flowcost.price.book import Key, NoRate, RateBook, book_of, in_force
+from flowcost.price.compare import Difference, differences
+from flowcost.price.load import LIST_BOOK, list_book, list_book_problems, load_book, load_csv
 from flowcost.price.profiles import (
     BILL,
     PROFILES,
@@ -26,6 +27,7 @@ __all__ = [
     "LIST_BOOK",
     "PROFILES",
     "Basis",
+    "Difference",
     "Key",
     "NoRate",
     "Position",
@@ -35,9 +37,12 @@ __all__ = [
     "Segment",
     "account_meter",
     "book_of",
+    "differences",
     "free_pool",
+    "in_force",
     "list_book",
     "list_book_problems",
+    "load_book",
     "load_csv",
     "load_price_table",
     "marginal",

@@ -7,8 +7,10 @@ from functools import cache
 from pathlib import Path
 
 from flowcost.errors import RateError
+from flowcost.model import Finding
 from flowcost.price.book import Index, RateBook, book_of, index
 from flowcost.price.parse import Problem, Row, read, refuse
+from flowcost.price.table import load_price_table, price_table_book
 from flowcost.price.validate import problems_of
 
 LIST_BOOK = "list"
@@ -68,3 +70,15 @@ def load_csv(path: Path, beneath: RateBook | None = None) -> RateBook:
     if not rows:
         raise RateError(f"{path} holds no rate", hint="give a CSV file with rows, or a folder")
     return book_of((row.rate for row in rows), path.stem, beneath)
+
+
+def load_book(path: Path, beneath: RateBook | None = None) -> tuple[RateBook, tuple[Finding, ...]]:
+    """Read an operator's book of either kind: CSV (file or folder), or a JSON price table.
+
+    Raises:
+        RateError: the book is malformed.
+    """
+    if path.suffix == ".json":
+        table, warnings = load_price_table(path)
+        return price_table_book(table, path.stem, beneath), warnings
+    return load_csv(path, beneath), ()

@@ -105,7 +105,7 @@ def _warnings(path: str, prices: Mapping[Path, Decimal]) -> tuple[Finding, ...]:
             severity="warning",
             subject=path,
             sample=name,
-            hint=f"{name} has no price: its bytes cost nothing; add it, or write 0 to say so",
+            hint=f"{name} has no price here; add it, or write 0 to say that it is free",
         )
         for name in _EXPECTED
         if CLASSES[name] not in prices

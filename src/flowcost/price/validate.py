@@ -38,6 +38,10 @@ def _aws(rate: Rate) -> Iterator[tuple[str, str]]:
     if parsed.to_region != rate.to_region:
         wanted = parsed.to_region or "none"
         yield "to_region", f"{rate.usage_type} has second region {wanted}, not {rate.to_region!r}"
+    elif rate.region in known:
+        billed = usage_types.usage_type(parsed.meter, rate.region, rate.to_region)
+        if billed != rate.usage_type and parsed.region == rate.region:
+            yield "usage_type", f"{rate.usage_type} is spelled {billed} on the bill"
     units = _UNITS_OF[usage_types.METERS[parsed.meter]]
     if rate.unit not in units:
         yield "unit", f"{rate.usage_type} is counted in {', '.join(units)}, not {rate.unit}"
