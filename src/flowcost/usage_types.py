@@ -173,7 +173,8 @@ def usage_type(meter: str, region: str, to_region: str = "") -> str:
 def parse(text: str) -> UsageType | None:
     """Take a billed usage type apart; None if its meter is not one of `METERS`.
 
-    Reading is more lenient than `usage_type`: a spelled-out `USE1` or an `EUW1` is understood. Old inter-region lines name the other region only (`EU-AWS-Out-Bytes`): `region` is empty.
+    Reading is more lenient than writing: a spelled-out `USE1` or an `EUW1` is understood. Old
+    inter-region lines name the other region only (`EU-AWS-Out-Bytes`): `region` is empty.
     """
     known = _by_prefix()
     head, dash, rest = text.partition("-")
