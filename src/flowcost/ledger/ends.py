@@ -27,9 +27,10 @@ _OUTSIDE = (
 ATTRIBUTE_BY = {
     "local": "'local'",
     "initiator": "CASE c.initiator WHEN 'local' THEN 'local' WHEN 'remote' THEN 'remote' END",
+    # Who opened the connection dialed the other end; failing that, what was dialed is far away.
     "dialed_service": (
-        "CASE WHEN c.dialed_service <> '' OR c.initiator = 'local' THEN 'remote'"
-        " WHEN c.initiator = 'remote' THEN 'local' END"
+        "CASE WHEN c.initiator = 'local' THEN 'remote' WHEN c.initiator = 'remote' THEN 'local'"
+        " WHEN c.dialed_service <> '' AND c.provenance = 'observed' THEN 'remote' END"
     ),
     "source": SENDER,
     "private_side": (

@@ -234,9 +234,9 @@ def show(found: Expression | None) -> str:
         case None:
             return ""
         case Compare(key, operator, value):
-            return f"{key} {operator} {_quoted(value)}"
+            return f"{key} {operator} {quoted(value)}"
         case In(key, values):
-            return f"{key} in ({', '.join(map(_quoted, values))})"
+            return f"{key} in ({', '.join(map(quoted, values))})"
         case Not(term):
             return f"not {_grouped(term)}"
         case And(terms):
@@ -249,7 +249,8 @@ def _grouped(term: Expression) -> str:
     return f"({show(term)})" if isinstance(term, And | Or) else show(term)
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """Return a value as it must be written in a filter."""
     if _BARE.match(value) and value.lower() not in WORDS:
         return value
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
