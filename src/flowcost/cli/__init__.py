@@ -20,6 +20,7 @@ COMMANDS = {
     "costs": "Group and filter the ledger.",
     "explain": "Answer why: verdict, rule, evidence, rate, source.",
     "rates": "List, show, check and compare rate books.",
+    "doctor": "Say what this machine can do, and what it lacks.",
 }
 
 

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the kernel side and the reader share: rows of the maps, settings, DNS records. */
+#ifndef FLOWCOST_FLOW_H
+#define FLOWCOST_FLOW_H
+
+#include "kernel.h"
+
+struct key4 {
+	u64 cgroup;
+	u32 local, remote; /* network order */
+	u16 local_port, remote_port;
+	u8 transport, flags;
+	u16 zero;
+};
+
+struct key6 {
+	u64 cgroup;
+	u32 local[4], remote[4]; /* network order */
+	u16 local_port, remote_port;
+	u8 transport, flags;
+	u16 zero;
+};
+
+enum { FLAG_SERVICE = 1 };
+
+struct counters {
+	u64 transmitted_bytes, transmitted_packets, received_bytes, received_packets;
+	u32 local_handshakes, remote_handshakes;
+};
+
+/* A definition the loader reads from the section "maps". The inner maps of the array of maps `x`
+ * are `x_a` and `x_b`; sizes of 1 are set at load time. */
+struct map {
+	u32 type, key_size, value_size, max_entries, flags;
+};
+
+enum { DNS_SMALL = 448, DNS_LARGE = 1408 };
+
+struct dns_head {
+	u64 cgroup;
+	u8 server[16], client[16];
+	u16 client_port;
+	u8 transport, zero;
+	u16 size;    /* of the message */
+	u16 present; /* of it, in this record */
+};
+
+#endif
