@@ -11,15 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.pipeline.worlds import flow_table
 
 from flowcost import money
-from flowcost.address import pack
 from flowcost.ledger import Input, Ledger
 from flowcost.pipeline.attribute import attribute
 from flowcost.price import list_book
 from flowcost.resolve import declared, timeline
-from flowcost.schema import FLOWS
-from flowcost.sources.flow_csv import ARROW_TYPES, DEFAULTS
 
 WORLD = """
 [[network]]
@@ -74,21 +72,21 @@ flow = st.fixed_dictionaries(
     }
 ).filter(lambda row: row["local"] != row["remote"])
 flows = st.lists(flow, min_size=1, max_size=25)
-quick = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def table(rows) -> pa.Table:
-    columns = {}
-    for column in FLOWS:
-        default = DEFAULTS.get(column.name, "" if column.type == "text" else 0)
-        columns[column.name] = [default] * len(rows)
-    columns["local_address"] = [pack(row["local"]) for row in rows]
-    columns["remote_address"] = [pack(row["remote"]) for row in rows]
-    columns["window_start"] = [START + timedelta(minutes=row["minute"]) for row in rows]
-    columns["window_end"] = [START + timedelta(minutes=row["minute"] + 1) for row in rows]
-    for name in ("direction", "observer_type", "bytes"):
-        columns[name] = [row[name] for row in rows]
-    return pa.table({c.name: pa.array(columns[c.name], ARROW_TYPES[c.type]) for c in FLOWS})
+    return flow_table(
+        [
+            {
+                "local_address": row["local"],
+                "remote_address": row["remote"],
+                "window_start": START + timedelta(minutes=row["minute"]),
+                **{name: row[name] for name in ("direction", "observer_type", "bytes")},
+            }
+            for row in rows
+        ]
+    )
 
 
 def post(rows, folder: Path, batches: int = 1) -> Ledger:
