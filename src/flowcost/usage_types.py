@@ -32,6 +32,7 @@ class _Prefix(StrEnum):
     OLD = "old"  # no prefix in us-east-1
     NEW = "new"  # USE1 in us-east-1
     PAIR = "pair"  # both regions, always spelled out
+    LOCATION = "location"  # a Direct Connect location in place of any region
     GLOBAL = "global"  # no region at all
 
 
@@ -71,7 +72,7 @@ _METERS: dict[str, tuple[Per, _Prefix]] = {
     "LCUUsage": (Per.LCU_HOURS, _Prefix.OLD),
     "DataProcessing-Bytes": (Per.BYTES, _Prefix.OLD),
     "VPN-Usage-Hours:ipsec.1": (Per.HOURS, _Prefix.OLD),
-    "DataXfer-Out:dc.3": (Per.BYTES, _Prefix.NEW),
+    "DataXfer-Out:dc.1": (Per.BYTES, _Prefix.LOCATION),
 }
 
 METERS = MappingProxyType({meter: per for meter, (per, _) in _METERS.items()})
@@ -138,6 +139,10 @@ def region_of_az(az_id: str) -> str:
     return _by_az_prefix().get(az_id.partition("-")[0], "")
 
 
+def _spelling(meter: str) -> _Prefix | None:
+    return _METERS[meter][1] if meter in _METERS else None
+
+
 def _spelled(region: str) -> str:
     row = _table().get(region)
     return row.prefix if row else region or "?"
@@ -150,7 +155,8 @@ def usage_type(meter: str, region: str, to_region: str = "") -> str:
         meter: a name of `METERS`, without region part.
         region: region code of the observed end; the source of `AWS-Out-Bytes`, the receiver of
             `AWS-In-Bytes`.
-        to_region: the other region of an inter-region meter.
+        to_region: the other region of an inter-region meter; the location code (`EqDC2`) of a
+            Direct Connect meter, which does not name the region.
 
     A region missing from the table keeps its own code in place of a prefix (`?` if empty): the
     usage type stays visible, joins no bill line and has no rate.
@@ -161,8 +167,10 @@ def usage_type(meter: str, region: str, to_region: str = "") -> str:
     if meter not in _METERS:
         raise ValueError(f"unknown meter {meter!r}")
     prefix = _METERS[meter][1]
-    if (prefix is _Prefix.PAIR) != bool(to_region):
+    if (prefix in (_Prefix.PAIR, _Prefix.LOCATION)) != bool(to_region):
         raise ValueError(f"{meter} {'needs' if not to_region else 'has no'} second region")
+    if prefix is _Prefix.LOCATION:
+        return f"{to_region}-{meter}"
     if prefix is _Prefix.PAIR:
         return f"{_spelled(region)}-{_spelled(to_region)}-{meter}"
     if prefix is _Prefix.GLOBAL or (prefix is _Prefix.OLD and region == "us-east-1"):
@@ -176,18 +184,21 @@ def parse(text: str) -> UsageType | None:
     Reading is more lenient than writing: a spelled-out `USE1` or an `EUW1` is understood. Old
     inter-region lines name the other region only (`EU-AWS-Out-Bytes`): `region` is empty.
     """
-    known = _by_prefix()
-    head, dash, rest = text.partition("-")
-    bare = _METERS[text][1] if text in _METERS else None
-    if bare in (_Prefix.OLD, _Prefix.GLOBAL):
-        return UsageType(text, "us-east-1" if bare is _Prefix.OLD else "")
-    if not dash or head not in known:
-        return None
-    second, dash, meter = rest.partition("-")
-    if second in known and _METERS.get(meter, (None, None))[1] is _Prefix.PAIR:
-        return UsageType(meter, known[head], known[second])
-    if rest not in _METERS or _METERS[rest][1] is _Prefix.GLOBAL:
-        return None
-    if _METERS[rest][1] is _Prefix.PAIR:
-        return UsageType(rest, "", known[head])
-    return UsageType(rest, known[head])
+    if _spelling(text) in (_Prefix.OLD, _Prefix.GLOBAL):
+        return UsageType(text, "us-east-1" if _spelling(text) is _Prefix.OLD else "")
+    head, _, rest = text.partition("-")
+    region = _by_prefix().get(head, "")
+    match _spelling(rest):
+        case _Prefix.LOCATION if head:
+            found = UsageType(rest, "", head)
+        case _Prefix.PAIR if region:
+            found = UsageType(rest, "", region)
+        case _Prefix.OLD | _Prefix.NEW if region:
+            found = UsageType(rest, region)
+        case _:
+            second, _, meter = rest.partition("-")
+            other = _by_prefix().get(second, "")
+            if not (region and other and _spelling(meter) is _Prefix.PAIR):
+                return None
+            found = UsageType(meter, region, other)
+    return found

@@ -68,6 +68,8 @@ def test_every_meter_reads_back_in_every_region(meter):
             other = "us-west-2" if region.code != "us-west-2" else "us-east-1"
             text = usage_type(meter, region.code, other)
             assert parse(text) == UsageType(meter, region.code, other)
+        elif meter.startswith("DataXfer-"):
+            assert parse(usage_type(meter, region.code, "EqDC2")) == UsageType(meter, "", "EqDC2")
         elif meter.startswith("Global-"):
             assert parse(usage_type(meter, region.code)) == UsageType(meter, "")
         else:

@@ -1,12 +1,19 @@
 """Operator books: exact faults, and layers that answer in order."""
 
-from datetime import date
+import csv
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowcost.errors import RateError
-from flowcost.price import NoRate, list_book, load_csv
-from flowcost.price.parse import COLUMNS
+from flowcost.model import Rate
+from flowcost.price import NoRate, book_of, list_book, load_csv
+from flowcost.price.parse import COLUMNS, Row
+from flowcost.price.validate import problems_of
 
 GB = 2**30
 GOOD = {
@@ -35,6 +42,11 @@ def book_file(folder, *rows, name="book.csv"):
     path = folder / name
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+def row(**changes):
+    values = GOOD | {"price": Decimal(1), "unit_bytes": GB, "checked_on": date(2026, 10, 1)}
+    return Row(Rate(**(values | changes)), "book.csv", 2)
 
 
 def nat(book, on=date(2026, 11, 20)):
@@ -90,6 +102,18 @@ def nat(book, on=date(2026, 11, 20)):
         (
             [{"usage_type": "USE1-NatGateway-Bytes"}],
             "row 2, usage_type: USE1-NatGateway-Bytes is spelled NatGateway-Bytes on the bill",
+        ),
+        (
+            [{"usage_type": "EU-AWS-Out-Bytes", "to_region": "eu-west-1"}],
+            "row 2, usage_type: EU-AWS-Out-Bytes is spelled USE1-EU-AWS-Out-Bytes on the bill",
+        ),
+        (
+            [{"region": "global"}],
+            "row 2, region: NatGateway-Bytes is not billed in global",
+        ),
+        (
+            [{"usage_type": "Global-DataTransfer-Out-Bytes"}],
+            "row 2, region: Global-DataTransfer-Out-Bytes is not billed in us-east-1",
         ),
         ([{"usage_type": "VpcEndpoint-Bytes"}], "row 2, usage_type: unknown meter 'VpcEndpoint-B"),
         ([{"region": "us-east-9"}], "row 2, region: unknown region 'us-east-9'"),
@@ -189,3 +213,49 @@ def test_a_folder_of_files_is_one_book(tmp_path):
     book_file(tmp_path, {}, name="c.csv")
     with pytest.raises(RateError, match=r"c\.csv row 2, tier_from: overlap with row 2 of a\.csv"):
         load_csv(tmp_path)
+
+
+def test_the_packaged_book_written_out_and_read_back_answers_the_same(tmp_path):
+    path = tmp_path / "copy.csv"
+    rates = [rate for _, rate in list_book().rates()]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for rate in rates:
+            cells = (getattr(rate, column) for column in COLUMNS)
+            writer.writerow("" if cell is None else str(cell) for cell in cells)
+    assert [rate for _, rate in load_csv(path).rates()] == rates
+
+
+@given(
+    st.lists(st.integers(1, 10**12), max_size=5, unique=True),
+    st.lists(st.integers(1, 3000), max_size=4, unique=True),
+    st.randoms(use_true_random=False),
+    st.integers(0, 4000),
+)
+def test_any_whole_cut_of_volume_and_time_is_a_book_and_any_hole_in_it_is_refused(
+    bounds, days, random, asked
+):
+    start = date(2020, 1, 1)
+    tiers = list(pairwise([0, *sorted(bounds), None]))
+    periods = list(pairwise([0, *sorted(days), None]))
+    rates = [
+        row(
+            tier_from=low,
+            tier_to=high,
+            effective_from=start + timedelta(begin),
+            effective_to=None if end is None else start + timedelta(end),
+        )
+        for low, high in tiers
+        for begin, end in periods
+    ]
+    random.shuffle(rates)
+    assert problems_of(rates) == []
+    book = book_of((each.rate for each in rates), "cut")
+    found = nat(book, start + timedelta(asked))
+    assert [(rate.tier_from, rate.tier_to) for rate in found] == tiers
+    assert problems_of([*rates, rates[0]])
+    lost = rates.pop()
+    whole_ends = len(tiers) == 1 and lost.rate.effective_from == start
+    whole_ends |= len(tiers) == 1 and lost.rate.effective_to is None
+    assert bool(problems_of(rates)) != whole_ends

@@ -123,6 +123,15 @@ def test_trap_19_peering_changes_its_usage_type_and_not_its_price_in_april_2025(
     assert prices(**peering, **operation, on=new) == ["0.01"]
 
 
+def test_trap_49_direct_connect_is_priced_by_region_and_location():
+    found = {
+        region: prices("DataXfer-Out:dc.1", region, to_region="EqDC2")
+        for region in ("us-east-1", "eu-west-1", "ap-east-1")
+    }
+    assert found == {"us-east-1": ["0.02"], "eu-west-1": ["0.0282"], "ap-east-1": ["0.09"]}
+    assert isinstance(look("DataXfer-Out:dc.1", "us-east-1", to_region="EqSV5"), NoRate)
+
+
 def test_trap_22_the_free_100_gigabytes_are_one_pool():
     (free,) = look("Global-DataTransfer-Out-Bytes", "global")
     assert (free.tier_from, free.tier_to, free.price) == (0, 100 * GIB, 0)

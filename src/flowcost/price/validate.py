@@ -30,17 +30,18 @@ def _aws(rate: Rate) -> Iterator[tuple[str, str]]:
         yield "usage_type", f"unknown meter {rate.usage_type!r}"
         return
     known = {region.code for region in usage_types.regions()}
-    if rate.region not in known and rate.region != GLOBAL_REGION:
+    if rate.region not in known | {GLOBAL_REGION}:
         yield "region", f"unknown region {rate.region!r}"
-    elif (parsed.region or GLOBAL_REGION) != rate.region:
-        wanted = parsed.region or GLOBAL_REGION
-        yield "region", f"{rate.usage_type} is billed in {wanted}, not in {rate.region}"
-    if parsed.to_region != rate.to_region:
+    elif (rate.region == GLOBAL_REGION) != (rate.usage_type == FREE_ALLOWANCE):
+        yield "region", f"{rate.usage_type} is not billed in {rate.region}"
+    elif parsed.region not in ("", rate.region):
+        yield "region", f"{rate.usage_type} is billed in {parsed.region}, not in {rate.region}"
+    elif parsed.to_region != rate.to_region:
         wanted = parsed.to_region or "none"
         yield "to_region", f"{rate.usage_type} has second region {wanted}, not {rate.to_region!r}"
-    elif rate.region in known:
+    else:
         billed = usage_types.usage_type(parsed.meter, rate.region, rate.to_region)
-        if billed != rate.usage_type and parsed.region == rate.region:
+        if billed != rate.usage_type:
             yield "usage_type", f"{rate.usage_type} is spelled {billed} on the bill"
     units = _UNITS_OF[usage_types.METERS[parsed.meter]]
     if rate.unit not in units:
