@@ -1,0 +1,269 @@
+"""Who is on this node, and who its peers are: Kubernetes, the node's place, declarations.
+
+Own pods are known by uid (the cgroup says which), peers by address: endpoints and nodes carry a
+zone, and a node's pod block says where its other pods are. A Service address has a name and no
+zone: what it costs to reach is the backend's to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from flowcost.address import network, pack
+from flowcost.agent.imds import Place
+from flowcost.agent.kubernetes import (
+    Endpoint,
+    EndpointSlice,
+    Metadata,
+    Node,
+    Objects,
+    Pod,
+    Service,
+    TargetRef,
+)
+from flowcost.model import EndKind, Identity
+from flowcost.resolve import Claim, Layer, Resolution, ServiceClaim
+from flowcost.resolve.lookup import lookup
+from flowcost.resolve.timeline import build
+
+# Well-known labels and annotations of kubernetes.io; the zone id is a label on AWS nodes.
+ZONE = "topology.kubernetes.io/zone"
+REGION = "topology.kubernetes.io/region"
+ZONE_ID = "topology.k8s.aws/zone-id"
+TEMPLATE_HASH = "pod-template-hash"
+SERVICE_NAME = "kubernetes.io/service-name"
+CONFIG_HASH = "kubernetes.io/config.hash"
+PROVIDERS = {"aws": "aws", "gce": "gcp", "azure": "azure", "oci": "oci"}
+
+
+class World(Struct, frozen=True, kw_only=True):
+    """Everything the agent knows about who is who, at one moment.
+
+    `pods` are the node's own, by uid; `node` is the node itself; `services` maps a virtual
+    address to `namespace/name`.
+    """
+
+    node: Identity = Identity()
+    pods: dict[str, Identity] = field(default_factory=dict)
+    services: dict[bytes, str] = field(default_factory=dict)
+    resolution: Resolution = Resolution(identities={0: Identity()})
+
+
+def world(
+    objects: Objects,
+    *,
+    node_name: str,
+    cluster: str,
+    place: Place,
+    at: datetime,
+    zone_ids: Mapping[str, str] | None = None,
+    layers: Sequence[Layer] = (),
+) -> World:
+    """Return the world as `objects` and the other `layers` describe it at `at`.
+
+    `place` is of this node and wins over its labels; `zone_ids` maps zone names to zone ids where
+    nodes carry no zone-id label.
+    """
+    zones = _zones(objects.nodes, node_name, place, zone_ids or {})
+    nodes = {
+        node.metadata.name: _node(node, zones[node.metadata.name], cluster)
+        for node in objects.nodes
+    }
+    own = _placed(
+        nodes.get(node_name) or Identity(kind=EndKind.COMPUTE, k8s_node_name=node_name), place
+    )
+    if node_name:
+        nodes[node_name] = own
+    pods: dict[str, Identity] = {}
+    for pod in objects.pods:
+        if node_name and pod.spec.node_name != node_name:
+            continue
+        identity = _pod(pod, nodes)
+        pods[pod.metadata.uid] = identity
+        if mirror := pod.metadata.annotations.get(CONFIG_HASH):
+            pods[mirror] = identity
+    layer = Layer(
+        source="kubernetes",
+        claims=tuple(_claims(objects, nodes, cluster)),
+        services=tuple(_services(objects.services)),
+    )
+    resolution = build((layer, *layers))
+    return World(
+        node=own,
+        pods=pods,
+        services={
+            claim.address: claim.name
+            for claim in resolution.services
+            if claim.valid_from <= at < claim.valid_to
+        },
+        resolution=resolution,
+    )
+
+
+def resolve(known: World, address: bytes, at: datetime) -> Identity:
+    """Return who `address` is; the empty identity if nobody knows."""
+    return lookup(known.resolution, address, at)
+
+
+def _zones(
+    nodes: Sequence[Node], own: str, place: Place, given: Mapping[str, str]
+) -> dict[str, str]:
+    """Return each node's zone in one spelling: ids if all are known, else names, else nothing.
+
+    Names differ between accounts but mean the same within one cluster; an id is never compared
+    with a name.
+    """
+    ids: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for node in nodes:
+        name, labels = node.metadata.name, node.metadata.labels
+        names[name] = labels.get(ZONE, "")
+        ids[name] = labels.get(ZONE_ID, "") or given.get(names[name], "")
+    learnt = {names[name]: zone for name, zone in ids.items() if zone and names[name]}
+    if own in ids and place.zone_id:
+        ids[own] = place.zone_id
+        learnt[names[own] or place.zone_name] = place.zone_id
+    ids = {name: zone or learnt.get(names[name], "") for name, zone in ids.items()}
+    if all(ids.values()) or not all(names.values()):
+        return ids
+    return names
+
+
+def _node(node: Node, zone: str, cluster: str) -> Identity:
+    scheme = node.spec.provider_id.partition("://")[0]
+    return Identity(
+        kind=EndKind.COMPUTE,
+        cloud_provider=PROVIDERS.get(scheme, ""),
+        cloud_region=node.metadata.labels.get(REGION, ""),
+        cloud_availability_zone=zone,
+        k8s_cluster_name=cluster,
+        k8s_node_name=node.metadata.name,
+    )
+
+
+def _placed(node: Identity, place: Place) -> Identity:
+    """Return this node's identity with what its own metadata says.
+
+    The zone stays in the spelling the cluster's nodes are compared in.
+    """
+    return replace(
+        node,
+        cloud_provider=place.provider or node.cloud_provider,
+        cloud_account_id=place.account or node.cloud_account_id,
+        cloud_region=place.region or node.cloud_region,
+        cloud_availability_zone=node.cloud_availability_zone or place.zone_id,
+        cloud_vpc_id=place.vpc or node.cloud_vpc_id,
+        cloud_subnet_id=place.subnet or node.cloud_subnet_id,
+    )
+
+
+def workload(metadata: Metadata) -> tuple[str, str]:
+    """Return kind and name of what runs a pod.
+
+    A ReplicaSet's name is its Deployment's plus the pod-template-hash label (Kubernetes,
+    "Deployments"), so no second look-up is needed. A pod without a controller is its own.
+    """
+    for owner in metadata.owner_references:
+        if not owner.controller or owner.kind == "Node":
+            continue
+        suffix = "-" + metadata.labels.get(TEMPLATE_HASH, "\0")
+        if owner.kind == "ReplicaSet" and owner.name.endswith(suffix):
+            return "Deployment", owner.name.removesuffix(suffix)
+        return owner.kind, owner.name
+    return "Pod", metadata.name
+
+
+def _pod(pod: Pod, nodes: Mapping[str, Identity]) -> Identity:
+    kind, name = workload(pod.metadata)
+    return replace(
+        nodes.get(pod.spec.node_name) or Identity(kind=EndKind.COMPUTE),
+        k8s_namespace_name=pod.metadata.namespace,
+        k8s_workload_kind=kind,
+        k8s_workload_name=name,
+        k8s_pod_name=pod.metadata.name,
+        k8s_pod_uid=pod.metadata.uid,
+    )
+
+
+def _claims(objects: Objects, nodes: Mapping[str, Identity], cluster: str) -> Iterator[Claim]:
+    """Yield who has which address; where pods and endpoints name one address, the pod speaks."""
+    for node in objects.nodes:
+        for block in node.spec.pod_cidrs:
+            first, last = network(block)
+            yield Claim(first=first, last=last, identity=nodes[node.metadata.name])
+    hosts = {
+        **_endpoints(objects.endpointslices, nodes, cluster),
+        **{
+            ip.ip: _pod(pod, nodes)
+            for pod in objects.pods
+            if not pod.spec.host_network
+            for ip in pod.status.pod_ips
+        },
+        **{
+            one.address: nodes[node.metadata.name]
+            for node in objects.nodes
+            for one in node.status.addresses
+            if one.type in {"InternalIP", "ExternalIP"}
+        },
+        **{ip: _virtual(service, cluster) for service in objects.services for ip in _ips(service)},
+    }
+    for text, identity in hosts.items():
+        packed = pack(text)
+        yield Claim(first=packed, last=packed, identity=identity)
+
+
+def _ips(service: Service) -> list[str]:
+    """Return a Service's virtual addresses; a headless one has none."""
+    return [ip for ip in service.spec.cluster_ips if ip != "None"]
+
+
+def _endpoints(
+    slices: Sequence[EndpointSlice], nodes: Mapping[str, Identity], cluster: str
+) -> dict[str, Identity]:
+    """Return backends by address; behind two Services, the first by name speaks for both."""
+    found: dict[str, Identity] = {}
+    ordered = sorted(slices, key=lambda one: one.metadata.labels.get(SERVICE_NAME, ""))
+    for one in ordered:
+        if one.address_type == "FQDN":
+            continue
+        for endpoint in one.endpoints or ():
+            identity = _endpoint(one, endpoint, nodes, cluster)
+            for text in endpoint.addresses:
+                found.setdefault(text, identity)
+    return found
+
+
+def _endpoint(
+    slice_: EndpointSlice, endpoint: Endpoint, nodes: Mapping[str, Identity], cluster: str
+) -> Identity:
+    pod = endpoint.target_ref
+    if pod is None or pod.kind != "Pod":
+        pod = TargetRef()
+    place = nodes.get(endpoint.node_name or "")
+    return replace(
+        place or Identity(kind=EndKind.COMPUTE, k8s_cluster_name=cluster),
+        k8s_namespace_name=slice_.metadata.namespace,
+        k8s_pod_name=pod.name,
+        k8s_pod_uid=pod.uid,
+        service_name=slice_.metadata.labels.get(SERVICE_NAME, ""),
+    )
+
+
+def _virtual(service: Service, cluster: str) -> Identity:
+    return Identity(
+        kind=EndKind.COMPUTE,
+        k8s_cluster_name=cluster,
+        k8s_namespace_name=service.metadata.namespace,
+        service_name=service.metadata.name,
+    )
+
+
+def _services(services: Sequence[Service]) -> Iterator[ServiceClaim]:
+    for service in services:
+        name = f"{service.metadata.namespace}/{service.metadata.name}"
+        for ip in _ips(service):
+            yield ServiceClaim(address=pack(ip), name=name)
