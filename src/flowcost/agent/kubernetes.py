@@ -18,7 +18,9 @@ class _Model(Struct, frozen=True, rename="camel"):
 _M = TypeVar("_M", bound=_Model)
 
 
-class _OwnerReference(_Model, frozen=True):
+class OwnerReference(_Model, frozen=True):
+    """Who runs an object."""
+
     kind: str = ""
     name: str = ""
     controller: bool = False
@@ -32,7 +34,7 @@ class Metadata(_Model, frozen=True):
     uid: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
-    owner_references: tuple[_OwnerReference, ...] = ()
+    owner_references: tuple[OwnerReference, ...] = ()
 
 
 class _PodSpec(_Model, frozen=True):
