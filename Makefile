@@ -37,7 +37,7 @@ $(VENV)/.runtime: pyproject.toml constraints.txt | $(BIN)/uv
 	@touch $@
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[agent]' --group dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e . --group dev
 	@touch $@ $(VENV)/.runtime
 
 # Re-resolve every version; the file names versions only, no host.
