@@ -8,7 +8,7 @@ from flowcost.agent.capture import Capture, Settings
 from flowcost.agent.spool import Spool
 
 from . import wire as wires
-from .serving import serve as serve  # a fixture
+from .serving import serve  # noqa: F401 - a fixture
 
 SMALL = Settings(flows=4096, cgroups=64, dns_bytes=1 << 16)
 

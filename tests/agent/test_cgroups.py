@@ -1,7 +1,6 @@
 import pytest
 
-from flowcost.agent.cgroups import Cgroups, Owner, mount_point, owner_of
-from flowcost.errors import NotSupportedError
+from flowcost.agent.cgroups import Cgroups, Owner, owner_of
 
 UID = "3f2b6c1e-9d74-4c0a-8f55-0a1b2c3d4e5f"
 SLICE_UID = UID.replace("-", "_")
@@ -166,19 +165,3 @@ def test_a_dead_pod_keeps_its_name_until_its_last_packets_have_come(tree):
     assert known.pod_uid == UID
     cgroups.scan(601.0)
     assert cgroups.owner(inode, 601.0) is None
-
-
-def test_the_mount_point_is_read_from_mountinfo(tmp_path):
-    hybrid = tmp_path / "mountinfo"
-    hybrid.write_text(
-        "24 1 0:20 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
-        "25 1 0:21 / /sys/fs/cgroup/unified rw,relatime shared:4 - cgroup2 cgroup2 rw\n"
-    )
-    assert str(mount_point(str(hybrid))) == "/sys/fs/cgroup/unified"
-
-
-def test_a_machine_without_cgroup_v2_is_told_what_to_do(tmp_path):
-    old = tmp_path / "mountinfo"
-    old.write_text("24 1 0:20 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n")
-    with pytest.raises(NotSupportedError, match="no cgroup-v2 hierarchy"):
-        mount_point(str(old))

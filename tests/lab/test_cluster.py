@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flowcost.agent.cgroups import mount_point, owner_of
+from flowcost.agent.cgroups import owner_of
 from flowcost.lab import cgroup_tree, plan
+from flowcost.lab.cgroup_tree import mount_point
 from flowcost.lab.cluster import Cluster, WorkloadError
 
 pytestmark = pytest.mark.lab

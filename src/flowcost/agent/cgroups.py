@@ -12,8 +12,6 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from flowcost.errors import NotSupportedError
-
 ROOT_ID = 1  # the cgroup-v2 root; also what control sockets (RST, ICMP errors) are charged to
 
 _UID = r"[0-9a-f]{8}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{4}[-_][0-9a-f]{12}|[0-9a-f]{32}"
@@ -42,22 +40,6 @@ def owner_of(path: str) -> Owner:
     if not found:
         return Owner(path)
     return Owner(path, found["uid"].replace("_", "-"), found["container"] or "")
-
-
-def mount_point(mountinfo: str = "/proc/self/mountinfo") -> Path:
-    """Return where cgroup v2 is mounted (proc(5), `mountinfo`).
-
-    Raises:
-        NotSupportedError: this machine has no cgroup-v2 hierarchy.
-    """
-    for line in Path(mountinfo).read_text().splitlines():
-        fields, _, rest = line.partition(" - ")
-        if rest.startswith("cgroup2 "):
-            return Path(fields.split()[4])
-    raise NotSupportedError(
-        "no cgroup-v2 hierarchy is mounted",
-        hint="Mount it: mount -t cgroup2 none /sys/fs/cgroup/unified",
-    )
 
 
 class Cgroups:

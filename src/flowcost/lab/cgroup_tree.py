@@ -13,11 +13,25 @@ import re
 import time
 from pathlib import Path
 
-from flowcost.agent.cgroups import mount_point
-from flowcost.errors import NotPermittedError
+from flowcost.agent import host
+from flowcost.errors import NotPermittedError, NotSupportedError
 from flowcost.lab.plan import Pod
 
 _RUN = re.compile(r"flowcost-lab-(\d+)-(\d+)-(\d+)")
+
+
+def mount_point() -> Path:
+    """Return where cgroup v2 is mounted.
+
+    Raises:
+        NotSupportedError: it is not.
+    """
+    root, _ = host.cgroup_root(host.mounts())
+    if root is None:
+        raise NotSupportedError(
+            "cgroup v2 is not mounted", hint="mount -t cgroup2 none /sys/fs/cgroup/unified"
+        )
+    return root
 
 
 def start_time(pid: int) -> int | None:
