@@ -124,6 +124,21 @@ def test_a_subnet_of_another_network_does_not_lend_its_zone():
     assert who(layers, "10.0.0.5") == Identity(cloud_vpc_id="vpc-a", cloud_region="us-east-1")
 
 
+def test_of_two_address_plans_the_one_of_the_interfaces_network_counts():
+    layers = [
+        Layer(source="interfaces", claims=(claim("10.0.0.5", cloud_vpc_id="vpc-a"),)),
+        Layer(
+            source="netbox",
+            claims=(
+                claim("10.0.0.5", cloud_vpc_id="vpc-b", owner_team="b"),
+                claim("10.0.0.5", cloud_vpc_id="vpc-a", owner_team="a"),
+            ),
+        ),
+    ]
+    assert who(layers, "10.0.0.5").owner_team == "a"
+    assert who(layers[1:], "10.0.0.5").owner_team == ""
+
+
 def test_the_service_of_a_published_range_is_not_put_on_our_own_instance():
     layers = [
         Layer(source="interfaces", claims=(claim("3.5.1.1", kind=EndKind.COMPUTE),)),
@@ -210,15 +225,15 @@ def brute_force(layers: list[Layer], address: bytes, at) -> Identity:
                 rank = (size, PRECEDENCE.index(layer.source))
                 ranked.setdefault(rank, []).append(one.identity)
     answer: dict[str, str] = {}
-    for _, group in sorted(ranked.items()):
+    for _, tied in sorted(ranked.items()):
+        group = tied
+        if "cloud_vpc_id" in answer:
+            group = [one for one in tied if one.cloud_vpc_id in ("", answer["cloud_vpc_id"])]
         said = {}
         for name in IDENTITY_FIELDS:
             distinct = {getattr(one, name) for one in group} - {"", EndKind.UNKNOWN}
             if distinct:
                 said[name] = distinct.pop() if len(distinct) == 1 else None
-        vpc, other = answer.get("cloud_vpc_id", ""), said.get("cloud_vpc_id", "")
-        if "cloud_vpc_id" in answer and "cloud_vpc_id" in said and (vpc, other) != (vpc, vpc):
-            continue
         if "kind" in answer or "cloud_service" in answer:
             said.pop("cloud_service", None)
         answer = {**said, **answer}

@@ -6,7 +6,7 @@ known" (`EndKind.UNKNOWN` included). Three rules go beyond "first non-empty wins
 - claims of one source on one block that contradict each other leave the attribute unknown, and
   nothing wider may fill it (two VPCs with one address plan: law 2, nothing is guessed);
 - `cloud_service` says what `kind` is, so it is taken with the kind and never added to another's;
-- a wider claim of another VPC describes another place and fills nothing.
+- a claim of another VPC than the one already found describes another place and says nothing.
 """
 
 from __future__ import annotations
@@ -89,13 +89,15 @@ def chain(claims: Iterable[Ranked]) -> Chain:
     ordered = tuple(sorted(claims, key=lambda claim: (claim.rank, claim.values)))
     merged = NOTHING
     for _, tied in groupby(ordered, key=lambda claim: claim.rank):
-        group = agreed([claim.values for claim in tied])
-        if merged is NOTHING:
-            merged = group
-        elif not (merged[VPC] and group[VPC] and merged[VPC] != group[VPC]):
-            merged = filled(merged, group)
+        here = [claim.values for claim in tied if _one_place(merged, claim.values)]
+        if here:
+            merged = filled(merged, agreed(here))
     vpcs = frozenset(claim.values[VPC] for claim in ordered if claim.values[VPC])
     return Chain(ordered, merged, vpcs)
+
+
+def _one_place(values: Values, wider: Values) -> bool:
+    return not values[VPC] or not wider[VPC] or values[VPC] == wider[VPC]
 
 
 def merged_over(narrow: Sequence[Ranked], wide: Chain) -> Values:

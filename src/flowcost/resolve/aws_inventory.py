@@ -1,0 +1,99 @@
+"""All of AWS in one snapshot: two layers, and where each instance stands."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import chain
+from pathlib import Path
+
+from msgspec import Struct, field
+
+from flowcost.errors import InventoryError
+from flowcost.model import Identity
+from flowcost.resolve import Layer, aws_load_balancers
+from flowcost.resolve.aws_directory import Place, places
+from flowcost.resolve.aws_gateways import Gateways
+from flowcost.resolve.aws_interfaces import Interfaces
+from flowcost.resolve.aws_network import Networks
+from flowcost.resolve.aws_routes import Routes
+from flowcost.resolve.flatten import blocks
+from flowcost.usage_types import regions
+
+
+class AwsInventory(Struct, frozen=True, kw_only=True):
+    """What the AWS files of a snapshot say.
+
+    `instances` maps an instance id to the identity of its first interface: zone, network,
+    account. `networks` are the blocks of our subnets, disjoint and sorted, as (first, last).
+    """
+
+    layers: tuple[Layer, ...] = ()
+    instances: dict[str, Identity] = field(default_factory=dict)
+    networks: tuple[tuple[bytes, bytes], ...] = ()
+
+    def in_network(self, address: bytes) -> bool:
+        """Return whether `address` lies in one of our subnets."""
+        place = bisect_right(self.networks, address, key=lambda block: block[0])
+        return bool(place) and address <= self.networks[place - 1][1]
+
+
+def read(inventory: Path) -> AwsInventory:
+    """Return what `inventory/aws` says.
+
+    Raises:
+        InventoryError: a file is not the output it is named after (file and field are named).
+    """
+    partitions = {region.code: region.partition for region in regions()}
+    found = [_Regional(place, partitions.get(place.region, "aws")) for place in places(inventory)]
+    if not found:
+        return AwsInventory()
+    return AwsInventory(
+        layers=(
+            Layer(
+                source="interfaces",
+                claims=tuple(chain.from_iterable(one.hosts for one in found)),
+                gateways=tuple(chain.from_iterable(one.gateways for one in found)),
+                routes=tuple(chain.from_iterable(one.routes for one in found)),
+                findings=tuple(chain.from_iterable(one.findings for one in found)),
+            ),
+            Layer(
+                source="subnets",
+                claims=tuple(chain.from_iterable(one.networks for one in found)),
+            ),
+        ),
+        networks=tuple(
+            (block.first, block.last)
+            for block in blocks(
+                [
+                    claim
+                    for one in found
+                    for claim in one.networks
+                    if claim.identity.cloud_subnet_id
+                ],
+                lambda claim: (claim.first, claim.last),
+            )
+        ),
+        instances=dict(chain.from_iterable(one.interfaces.instances() for one in found)),
+    )
+
+
+class _Regional:
+    """One account and region, each family of files read once."""
+
+    def __init__(self, place: Place, partition: str) -> None:
+        try:
+            networks = Networks(place)
+            self.interfaces = Interfaces(networks, partition)
+            gateways = Gateways(networks, self.interfaces)
+            routes = Routes(networks, gateways)
+            self.gateways = list(gateways.all())
+            self.routes = list(routes.routes())
+            self.hosts = [
+                *self.interfaces.claims(),
+                *gateways.claims(),
+                *aws_load_balancers.claims(networks),
+            ]
+            self.networks = [*networks.claims(), *networks.peer_claims()]
+        except ValueError as error:  # a text that is no address or block
+            raise InventoryError(f"{place.directory}: {error}") from None
+        self.findings = [*self.interfaces.findings(), *routes.findings()]

@@ -1,0 +1,108 @@
+"""An inventory directory, whole: one moment, or a history of moments.
+
+    aws/<account>/<region>/<operation>.json      kubernetes/<cluster>/<resource>.json
+    netbox/prefixes.json, ip-addresses.json      declared.toml      ip-ranges.json
+
+A directory that holds these is one moment and speaks for all time. A directory of directories
+named by ISO time (`2026-11-01T00:00:00Z/…`) is a history: what a snapshot shows holds from it to
+the first later one that no longer shows it. Beside the snapshots of a history, `declared.toml` and
+`ip-ranges.json` speak for all time. A pod's own start and end, where its status tells them, are
+kept in both forms: an address that was another pod's yesterday is not lent backwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from flowcost.clock import parse
+from flowcost.errors import InventoryError
+from flowcost.model import Finding
+from flowcost.resolve import ALWAYS, Layer, aws_inventory, aws_ranges, declared, kubernetes, netbox
+from flowcost.resolve.aws_operations import KUBERNETES_RESOURCES, OPERATIONS
+from flowcost.resolve.history import Moment, merge
+
+_SNAPSHOT = ("aws", "kubernetes", "netbox")
+_DECLARED = "declared.toml"
+_RANGES = "ip-ranges.json"
+
+
+def read(path: Path) -> list[Layer]:
+    """Return the layers of an inventory: a directory, or a `declared.toml` by itself.
+
+    The ranges that AWS publishes are always among them.
+
+    Raises:
+        InventoryError: there is nothing to read, or a file is not what its name says.
+    """
+    if path.is_file():
+        return [declared.read(path), aws_ranges.layer()]
+    if not path.is_dir():
+        raise InventoryError(f"{path}: no such inventory", hint="see docs/inventory.md")
+    dated = _dated(path)
+    present = [name for name in (*_SNAPSHOT, _DECLARED, _RANGES) if (path / name).exists()]
+    if not dated and not present:
+        raise InventoryError(
+            f"{path} holds no inventory",
+            hint="expected aws/, kubernetes/, netbox/ or declared.toml, or directories named by "
+            "ISO time; `flowcost snapshot` writes one",
+        )
+    if dated and set(present) & set(_SNAPSHOT):
+        raise InventoryError(
+            f"{path} is both a snapshot and a history of snapshots",
+            hint="move aws/, kubernetes/ and netbox/ into a directory named by their time",
+        )
+    moments = dated or {ALWAYS: path}
+    layers = merge(Moment(at, tuple(_snapshot(child))) for at, child in moments.items())
+    if dated and (path / _DECLARED).exists():
+        layers.append(declared.read(path / _DECLARED))
+    ranges = [*path.glob(_RANGES), *path.glob(f"*/{_RANGES}")]
+    return [*layers, aws_ranges.layer(ranges)]
+
+
+def _dated(path: Path) -> dict[datetime, Path]:
+    found: dict[datetime, Path] = {}
+    for child in sorted(path.iterdir()):
+        if child.is_dir():
+            try:
+                found[parse(child.name)] = child
+            except ValueError:
+                continue
+    return found
+
+
+def _snapshot(path: Path) -> Iterator[Layer]:
+    """Yield the layers of one moment."""
+    aws = aws_inventory.read(path)
+    yield from aws.layers
+    yield from kubernetes.read(path, aws.instances, aws.in_network)
+    yield from netbox.read(path)
+    if (path / _DECLARED).exists():
+        yield declared.read(path / _DECLARED)
+    yield Layer(source="subnets", findings=tuple(_unread(path)))
+
+
+def _unread(path: Path) -> Iterator[Finding]:
+    """Yield a finding for files in an inventory's folders that nothing reads."""
+    plain = {one.name for one in OPERATIONS if not one.each}
+    listed = {one.name for one in OPERATIONS if one.each}
+    strange = [
+        file
+        for file in sorted((path / "aws").glob("*/*/*"))
+        if (file.name not in listed if file.is_dir() else file.stem not in plain)
+    ]
+    strange += [
+        file
+        for file in sorted((path / "kubernetes").glob("*/*"))
+        if file.stem not in KUBERNETES_RESOURCES
+    ]
+    if strange:
+        yield Finding(
+            code="unread-file",
+            severity="info",
+            subject=str(path),
+            count=len(strange),
+            sample=str(strange[0].relative_to(path)),
+            hint="docs/inventory.md lists the files that are read",
+        )

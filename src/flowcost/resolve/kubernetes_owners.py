@@ -1,0 +1,68 @@
+"""From a pod to the workload that owns it: ReplicaSet to Deployment, Job to CronJob."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from msgspec import Struct
+
+from flowcost.resolve.aws_directory import read_json
+from flowcost.resolve.kubernetes_nodes import Meta
+
+# A controller's controller is one step up; the files that tell it.
+_STEPS = {"ReplicaSet": "replicasets", "Job": "jobs"}
+_HASH_LABEL = "pod-template-hash"
+_OF_CRONJOB = re.compile(r"-\d{8,}$")
+
+
+class _Object(Struct):
+    metadata: Meta
+
+
+class _Objects(Struct):
+    items: list[_Object]
+
+
+class Owners:
+    """The controllers of one cluster."""
+
+    def __init__(self, directory: Path) -> None:
+        """Read the owner files of a cluster's directory; those not dumped are not missed."""
+        self._above: dict[tuple[str, str, str], tuple[str, str]] = {}
+        for kind, resource in _STEPS.items():
+            read = read_json(directory / f"{resource}.json", _Objects)
+            for one in read.items if read else []:
+                owner = _controller(one.metadata)
+                key = kind, one.metadata.namespace, one.metadata.name
+                self._above[key] = owner or (kind, one.metadata.name)
+
+    def workload(self, pod: Meta) -> tuple[str, str]:
+        """Return (kind, name) of the workload that owns a pod; a bare pod owns itself."""
+        owner = _controller(pod)
+        if owner is None:
+            return "Pod", pod.name
+        above = self._above.get((owner[0], pod.namespace, owner[1]))
+        return above or _named_after(owner, pod)
+
+
+def _controller(meta: Meta) -> tuple[str, str] | None:
+    """Return the controlling owner, or the only one."""
+    owners = meta.owner_references
+    found = next((one for one in owners if one.controller), owners[0] if owners else None)
+    return (found.kind, found.name) if found else None
+
+
+def _named_after(owner: tuple[str, str], pod: Meta) -> tuple[str, str]:
+    """Return the owner's owner by the names Kubernetes' controllers give, else the owner itself.
+
+    A Deployment names its ReplicaSet after itself and the template's hash, which the pod carries
+    as a label; a CronJob appends the scheduled minute.
+    """
+    kind, name = owner
+    template = pod.labels.get(_HASH_LABEL, "")
+    if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):
+        return "Deployment", name.removesuffix(f"-{template}")
+    if kind == "Job" and _OF_CRONJOB.search(name):
+        return "CronJob", _OF_CRONJOB.sub("", name)
+    return owner
