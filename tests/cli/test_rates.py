@@ -126,7 +126,8 @@ def test_an_operator_book_is_shown_in_place_of_the_list(contract):
 
 
 def test_check_passes_the_packaged_book_and_refuses_a_bad_one_by_row_and_field(contract, tmp_path):
-    assert [row["book"] for row in rows("check", contract)] == ["list", "contract"]
+    books = [row["book"] for row in rows("check", contract, contract)]
+    assert books == ["list", "contract", "contract"]
     bad = tmp_path / "bad.csv"
     bad.write_text(f"{HEADER}\n{ROW.replace('0.03', 'nan')}\n", encoding="utf-8")
     result = run("check", str(bad), raises=RateError)

@@ -204,6 +204,20 @@ def test_within_a_book_a_row_for_the_operation_wins_over_a_row_for_any(tmp_path)
     assert [str(rate.price) for rate in nat(load_csv(path))] == ["0.02"]
 
 
+def test_a_book_in_another_currency_cannot_lie_over_the_list(tmp_path):
+    path = book_file(tmp_path, {"currency": "EUR"})
+    assert [rate.currency for _, rate in load_csv(path).rates()] == ["EUR"]
+    with pytest.raises(RateError, match="row 2, currency: EUR, but other rates: USD"):
+        load_csv(path, beneath=list_book())
+    mixed = book_file(
+        tmp_path,
+        {"currency": "EUR"},
+        {"region": "us-west-2", "usage_type": "USW2-NatGateway-Bytes"},
+    )
+    with pytest.raises(RateError, match="row 3, currency: USD, but other rates: EUR"):
+        load_csv(mixed)
+
+
 def test_a_folder_of_files_is_one_book(tmp_path):
     book_file(tmp_path, {}, name="a.csv")
     book_file(

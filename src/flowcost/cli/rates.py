@@ -234,11 +234,10 @@ def check_books(
         raise RateError("\n  ".join(map(str, problems)), hint="reinstall; a packaged file changed")
     today = clock.now().date()
     books = (list_book(), *(_open([path], None) for path in paths))
-    checked = {book.name: [rate for _, rate in book.rates()] for book in books}
-    rows = [book_row(name, rates, today) for name, rates in checked.items()]
-    _print(CHECK_COLUMNS, rows, form)
-    ages = {name: age_of(rates, today) for name, rates in checked.items()}
-    old = [name for name, age in ages.items() if max_age is not None and age > max_age]
+    checked = [(book.name, [rate for _, rate in book.rates()]) for book in books]
+    _print(CHECK_COLUMNS, (book_row(name, rates, today) for name, rates in checked), form)
+    ages = [(name, age_of(rates, today)) for name, rates in checked]
+    old = [name for name, age in ages if max_age is not None and age > max_age]
     if old:
         click.echo(f"older than {max_age} days: {', '.join(old)}", err=True)
         context.exit(EXIT_FINDINGS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -54,6 +54,17 @@ def list_book_problems() -> list[Problem]:
     return problems + problems_of(rows)
 
 
+def _foreign(rows: Sequence[Row], beneath: RateBook | None) -> list[Problem]:
+    """Return the rows in another currency than the rest: charges are summed, never converted."""
+    used = (rate.currency for _, rate in beneath.rates()) if beneath else iter(())
+    currency = next(used, rows[0].rate.currency if rows else "")
+    return [
+        Problem(row.file, row.line, "currency", f"{row.rate.currency}, but other rates: {currency}")
+        for row in rows
+        if row.rate.currency != currency
+    ]
+
+
 def load_csv(path: Path, beneath: RateBook | None = None) -> RateBook:
     """Read an operator's book: one CSV file, or a folder of them, with the packaged columns.
 
@@ -66,7 +77,7 @@ def load_csv(path: Path, beneath: RateBook | None = None) -> RateBook:
     """
     files = sorted(path.rglob("*.csv")) if path.is_dir() else [path]
     rows, problems = _read_files(files, path)
-    refuse(problems or problems_of(rows))
+    refuse(problems or problems_of(rows) + _foreign(rows, beneath))
     if not rows:
         raise RateError(f"{path} holds no rate", hint="give a CSV file with rows, or a folder")
     return book_of((row.rate for row in rows), path.stem, beneath)
