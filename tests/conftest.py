@@ -75,6 +75,7 @@ def charge(path, usage_type="", price=True, **fields):
     row = {
         "hour": HOUR,
         "tenant": "t1",
+        "cluster": "prod",
         "provider": "aws",
         "payer_account": "111111111111",
         "region": "us-east-1",

@@ -53,6 +53,8 @@ def human(column: Column, value: object) -> str:
         return binary(value)
     if isinstance(value, int) and column.type == "money":
         return dollars(value)
+    if value is None and column.type == "money":
+        return "unpriced"
     shown = plain(column, value)
     if isinstance(shown, list):
         return "; ".join(str(item) for item in shown)

@@ -1,0 +1,141 @@
+"""Options that several commands share: which ledger, which charges, which format, where to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from flowcost import clock
+from flowcost.errors import NotPermittedError, UsageError
+from flowcost.ledger import Ledger
+from flowcost.ledger.ends import ATTRIBUTE_BY_DOCS
+from flowcost.ledger.query import LEGS, Selection
+from flowcost.views.tables import FORMATS
+
+Command = Callable[..., Any]
+
+
+class Instant(click.ParamType[datetime]):
+    """A UTC day or time: `2026-11-20`, `2026-11-20T13:00:00Z`."""
+
+    name = "time"
+
+    def convert(
+        self,
+        value: object,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> datetime:
+        """Return the UTC instant."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            return clock.parse(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a time like 2026-11-20 or 2026-11-20T13:00Z", param, ctx)
+
+
+ledger_option = click.option(
+    "--ledger",
+    "ledger_path",
+    type=click.Path(path_type=Path),
+    default=Path("ledger"),
+    show_default=True,
+    envvar="FLOWCOST__LEDGER__PATH",
+    help="Folder of the ledger.",
+)
+format_option = click.option(
+    "--format", "form", type=click.Choice(list(FORMATS)), default="table", show_default=True
+)
+output_option = click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file."
+)
+
+_SELECTION = (
+    click.option("--filter", "where", default="", help="Filter, as path=cross_az and stage=prod."),
+    click.option("--from", "start", type=Instant(), help="First UTC hour."),
+    click.option("--to", "end", type=Instant(), help="UTC hour after the last."),
+    click.option(
+        "--attribute-by",
+        type=click.Choice(list(ATTRIBUTE_BY_DOCS)),
+        default="local",
+        show_default=True,
+        help="Which end pays.",
+    ),
+    click.option(
+        "--legs",
+        type=click.Choice(LEGS),
+        default="all",
+        show_default=True,
+        help="All that is billed, or only the metered ends that were seen.",
+    ),
+    click.option("--tenant", default="", help="Only this tenant."),
+)
+
+
+def selection_options(command: Command) -> Command:
+    """Give a command `--ledger` and the selection options; it gets `ledger` and `selection`."""
+
+    @wraps(command)
+    def opened(
+        *,
+        ledger_path: Path,
+        where: str,
+        start: datetime | None,
+        end: datetime | None,
+        attribute_by: str,
+        legs: str,
+        tenant: str,
+        **rest: object,
+    ) -> Any:  # noqa: ANN401 - whatever the command returns
+        if start and end and start >= end:
+            raise UsageError(
+                f"--from {clock.iso(start)} is not before --to {clock.iso(end)}",
+                hint="the interval is half-open: --to names the hour after the last",
+            )
+        selection = Selection(
+            where=where,
+            start=start,
+            end=end,
+            attribute_by=attribute_by,
+            legs=legs,
+            tenant=tenant,
+        )
+        return command(ledger=Ledger.open(ledger_path), selection=selection, **rest)
+
+    wrapped: Command = opened
+    for option in reversed((ledger_option, *_SELECTION)):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def emit(content: str | bytes, output: Path | None) -> None:
+    """Write rendered rows to a file or to standard output.
+
+    Raises:
+        UsageError: binary content would go to a terminal.
+        NotPermittedError: the file cannot be written.
+    """
+    if output is not None:
+        try:
+            output.write_bytes(content.encode() if isinstance(content, str) else content)
+        except OSError as error:
+            raise NotPermittedError(f"{output}: cannot be written ({error.strerror})") from None
+    elif isinstance(content, bytes) and sys.stdout.isatty():
+        raise UsageError("Parquet is not for a terminal", hint="name a file with --output")
+    else:
+        click.echo(content, nl=False)
+
+
+def note(lines: list[str], form: str, output: Path | None) -> None:
+    """Say what qualifies the rows: below a table, else on a watched stderr."""
+    on_paper = form == "table" and output is None
+    if on_paper or sys.stderr.isatty():
+        for line in lines:
+            click.echo(line, err=not on_paper)
