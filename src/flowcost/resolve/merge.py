@@ -11,7 +11,7 @@ known" (`EndKind.UNKNOWN` included). Three rules go beyond "first non-empty wins
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 import msgspec
@@ -84,14 +84,18 @@ def filled(values: Values, wider: Values) -> Values:
     return tuple([value or other for value, other in zip(values, wider, strict=True)])
 
 
-def chain(claims: Iterable[Ranked]) -> Chain:
+def chain(claims: Sequence[Ranked]) -> Chain:
     """Return the merge of `claims`, which cover the same addresses at the same time."""
+    if len(claims) == 1:
+        (only,) = claims
+        vpc = only.values[VPC]
+        return Chain((only,), only.values, frozenset((vpc,)) if vpc else frozenset())
     ordered = tuple(sorted(claims, key=lambda claim: (claim.rank, claim.values)))
     merged = NOTHING
     for _, tied in groupby(ordered, key=lambda claim: claim.rank):
         here = [claim.values for claim in tied if _one_place(merged, claim.values)]
         if here:
-            merged = filled(merged, agreed(here))
+            merged = agreed(here) if merged is NOTHING else filled(merged, agreed(here))
     vpcs = frozenset(claim.values[VPC] for claim in ordered if claim.values[VPC])
     return Chain(ordered, merged, vpcs)
 
@@ -106,7 +110,7 @@ def merged_over(narrow: Sequence[Ranked], wide: Chain) -> Values:
         top = narrow[0].values
         # Every VPC named below is ours, or none is named above: merging is associative.
         if not top[VPC] or wide.vpcs <= {top[VPC]}:
-            return filled(top, wide.values)
+            return filled(top, wide.values) if wide.claims else top
     return chain([*narrow, *wide.claims]).values
 
 
