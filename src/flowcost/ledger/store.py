@@ -188,7 +188,10 @@ def _write(con: DuckDBPyConnection, folder: Path, table: str, query: str) -> Dat
     # Casting every column to its schema type keeps HUGEINT sums out of DOUBLE (DuckDB writes
     # HUGEINT to Parquet as DOUBLE).
     chosen = ", ".join(f'CAST("{c.name}" AS {DUCKDB_TYPES[c.type]}) AS "{c.name}"' for c in columns)
-    order = ", ".join(f'"{c.name}"' for c in columns)
+    # Numbers first: rows of one pair lie together, and texts are compared only to break ties.
+    order = ", ".join(
+        f'"{c.name}"' for c in sorted(columns, key=lambda column: column.type != "int")
+    )
     draft = folder / f".{table}.{os.getpid()}.tmp"
     rows = con.execute(
         f"COPY (SELECT {chosen} FROM ({query}) ORDER BY {order}) TO '{_quoted(draft)}'"

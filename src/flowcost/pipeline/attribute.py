@@ -12,6 +12,7 @@ from flowcost.ledger import Input, Ledger, Partition
 from flowcost.model import Finding, Meter, Rate
 from flowcost.pipeline.book import book, cross_checked
 from flowcost.pipeline.decide import Decisions, decide
+from flowcost.pipeline.gather import gather
 from flowcost.pipeline.observe import observe
 from flowcost.pipeline.post import post, write
 from flowcost.pipeline.world import World
@@ -53,6 +54,7 @@ def attribute(
         LedgerError: a partition cannot be written; hours written before it stand.
     """
     world = World(con, resolution)
+    gather(con)
     observe(con, world)
     book(con)
 

@@ -13,37 +13,39 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-BOOK = """
+RANK = """CASE observer_type WHEN 'node_agent' THEN 0 WHEN 'interface' THEN 1 ELSE 2 END"""
+
+SENSORS = f"""
+CREATE OR REPLACE TEMP TABLE sensors AS
+SELECT tenant, local_key, hour, min({RANK}) AS finest
+FROM observations WHERE NOT at_gateway GROUP BY ALL
+"""
+LEAVING = f"""
+CREATE OR REPLACE TEMP TABLE leaving AS
+SELECT DISTINCT o.tenant, o.local_key, o.hour, o.via
+FROM observations o JOIN sensors s USING (tenant, local_key, hour)
+WHERE NOT o.at_gateway AND o.via <> '' AND {RANK} = s.finest
+    AND o.via IN (SELECT via FROM observations WHERE at_gateway)
+"""
+BOOK = f"""
 CREATE OR REPLACE TEMP TABLE booked AS
-WITH ranked AS (
-    SELECT *, CASE observer_type WHEN 'node_agent' THEN 0 WHEN 'interface' THEN 1 ELSE 2 END
-        AS sensor_rank
-    FROM observations
-),
-finest AS (
-    SELECT tenant, local_key, hour, min(sensor_rank) AS sensor_rank
-    FROM ranked WHERE NOT at_gateway GROUP BY ALL
-),
-seen_leaving AS (
-    SELECT DISTINCT r.tenant, r.local_key, r.hour, r.via
-    FROM ranked r JOIN finest USING (tenant, local_key, hour, sensor_rank)
-    WHERE NOT r.at_gateway AND r.via <> ''
-)
-SELECT o.*, o.hour::DATE AS day,
-       CASE WHEN o.at_gateway THEN s.via IS NULL ELSE o.sensor_rank = f.sensor_rank END AS counts,
-       f.local_key IS NOT NULL AS local_sensor,
-       far.local_key IS NOT NULL AS remote_sensor
-FROM ranked o
-LEFT JOIN finest f ON f.tenant = o.tenant AND f.local_key = o.local_key AND f.hour = o.hour
-LEFT JOIN finest far
+SELECT o.* EXCLUDE (local_key, remote_key),
+       CASE WHEN o.at_gateway THEN v.via IS NULL ELSE {RANK} = s.finest END AS counts,
+       s.finest IS NOT NULL AS local_sensor,
+       far.finest IS NOT NULL AS remote_sensor
+FROM observations o
+LEFT JOIN sensors s ON s.tenant = o.tenant AND s.local_key = o.local_key AND s.hour = o.hour
+LEFT JOIN sensors far
     ON far.tenant = o.tenant AND far.local_key = o.remote_key AND far.hour = o.hour
-LEFT JOIN seen_leaving s ON s.tenant = o.tenant AND s.local_key = o.local_key
-    AND s.hour = o.hour AND s.via = o.via
+LEFT JOIN leaving v ON o.at_gateway AND v.tenant = o.tenant AND v.local_key = o.local_key
+    AND v.hour = o.hour AND v.via = o.via
 """
 
 
 def book(con: DuckDBPyConnection) -> None:
     """Create the table `booked`: observations with `counts`, `local_sensor`, `remote_sensor`."""
+    con.execute(SENSORS)
+    con.execute(LEAVING)
     con.execute(BOOK)
 
 

@@ -15,10 +15,10 @@ import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
-from flowcost.address import Scope
 from flowcost.classify import assemble, classify, mirror
 from flowcost.classify.facts import Way
 from flowcost.content import content_id, remember
+from flowcost.errors import FlowcostError
 from flowcost.model import (
     Direction,
     Facts,
@@ -30,7 +30,7 @@ from flowcost.model import (
     Verdict,
     VpcRelation,
 )
-from flowcost.pipeline.world import World, create, identity_at
+from flowcost.pipeline.world import SCOPES, World, create, identity_at
 from flowcost.price.tiers import numerator as rate_numerator
 
 if TYPE_CHECKING:
@@ -57,11 +57,14 @@ COMBINATION = (
     "next_hop_az_id",
 )
 
+# Rows carry a hash of these columns; a second hash proves that no two combinations share one.
+KEY = f"hash({', '.join(COMBINATION)})"
 COMBINE = f"""
 CREATE OR REPLACE TEMP TABLE combinations AS
-SELECT row_number() OVER (ORDER BY {", ".join(COMBINATION)}) AS combination, * FROM (
-    SELECT DISTINCT {", ".join(COMBINATION)} FROM booked WHERE counts
-)
+SELECT {KEY} AS combination, {", ".join(f"any_value({name}) AS {name}" for name in COMBINATION)},
+       min(hash('check', {", ".join(COMBINATION)})) <> max(hash('check', {", ".join(COMBINATION)}))
+           AS collided
+FROM booked WHERE counts GROUP BY 1
 """
 
 Price = Callable[[str, Meter, date], Rate | None]
@@ -109,17 +112,24 @@ def decide(
     """
     con.execute(COMBINE)
     decisions = Decisions(fired=[], verdicts={}, rates={}, unpriced={})
-    rows = con.execute("SELECT * FROM combinations ORDER BY combination").fetchall()
     names = ("combination", *COMBINATION)
+    rows = con.execute(
+        f"SELECT {', '.join(names)}, collided FROM combinations ORDER BY combination"
+    ).fetchall()
+    if any(row[-1] for row in rows):
+        raise FlowcostError(
+            "two different combinations of facts share a hash", hint="run the hours one by one"
+        )
     for row in rows:
-        values = dict(zip(names, row, strict=True))
+        values = dict(zip(names, row, strict=False))
         facts = _facts(values, world, assume_provider)
         day = values["day"]
         _fire(decisions, values["combination"], facts, day, price, mirrored=False)
         far = mirror(facts)
         if far is not None:
             _fire(decisions, values["combination"], far, day, price, mirrored=True)
-    create(con, "fired", _columns(decisions.fired))
+    numbers = pa.array(range(len(decisions.fired)), pa.int32())
+    create(con, "fired", {"fired_no": numbers, **_columns(decisions.fired)})
     return decisions
 
 
@@ -131,8 +141,8 @@ def _facts(values: dict[str, Any], world: World, assume_provider: str) -> Facts:
         direction=Direction(values["direction"]),
         observer=Position.GATEWAY if values["at_gateway"] else Position.LOCAL,
         family=values["family"],
-        local_scope=Scope(values["local_scope"]),
-        remote_scope=Scope(values["remote_scope"]),
+        local_scope=SCOPES[values["local_scope"]],
+        remote_scope=SCOPES[values["remote_scope"]],
         vpc=VpcRelation(values["vpc"]),
         on_one_node=values["on_one_node"],
         way=Way(
@@ -220,7 +230,8 @@ def _columns(fired: list[Fired]) -> dict[str, pa.Array]:
             exact = [None if value is None else Decimal(value) for value in values]
             columns[field.name] = pa.array(exact, pa.decimal128(38, 0))
             continue
-        kind = pa.int64() if field.name == "rate_id" else types[field.type]
+        special = {"rate_id": pa.int64(), "combination": pa.uint64()}
+        kind = special.get(field.name) or types[field.type]
         columns[field.name] = pa.array(
             [str(value) if kind == pa.string() else value for value in values], kind
         )

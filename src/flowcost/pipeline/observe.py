@@ -1,8 +1,8 @@
-"""Who was at each end, and which way out: flows become observations.
+"""Who was at each end, and which way out: gathered flows become observations.
 
-Enters: a relation `flows` with the columns of `schema.FLOWS`, and a `World`. Leaves: a table
-`observations`, one row per flow aggregate, with identity ids, address scopes, the Service that
-was dialed, and the gateway. Distinct addresses are resolved, not rows.
+Enters: `gathered`, `contexts`, and a `World`. Leaves: a table `observations`, one row per
+gathered row, with identity ids, address scopes, the Service that was dialed, and the gateway.
+Distinct addresses are resolved, not rows; distinct (route table, address) pairs are routed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from flowcost.pipeline.world import World, create
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# One lookup per (address, time): hosts are whole answers and win over ranges.
+# One lookup per (address, moment): hosts are whole answers and win over ranges.
 RESOLVE = """
 CREATE OR REPLACE TEMP TABLE resolved AS
 WITH ends AS (
     SELECT DISTINCT address, moment FROM (
-        SELECT local_address AS address, window_start AS moment FROM flows
+        SELECT local_address AS address, moment FROM gathered
         UNION ALL
-        SELECT remote_address, window_start FROM flows
+        SELECT remote_address, moment FROM gathered
     )
 ),
 addresses AS (SELECT DISTINCT address FROM ends),
@@ -53,140 +53,154 @@ CREATE OR REPLACE TEMP TABLE identified AS
 WITH uids AS (
     SELECT k8s_pod_uid AS uid, min(identity_id) AS identity_id
     FROM identities_known WHERE k8s_pod_uid <> '' GROUP BY ALL
+),
+pods AS (
+    SELECT c.context, c.local_uid, u.identity_id FROM contexts c
+    JOIN uids u ON c.observer_type = 'node_agent' AND u.uid = c.local_uid
 )
-SELECT f.*, date_trunc('hour', f.window_start) AS hour,
-       CASE WHEN i.k8s_pod_uid = f.local_uid THEN l.identity_id
-            ELSE coalesce(u.identity_id, l.identity_id) END AS local_base,
-       l.scope AS local_scope,
-       r.identity_id AS remote_id,
-       r.scope AS remote_scope,
-       coalesce(s.name, '') AS dialed_service
-FROM flows f
-JOIN resolved l ON l.address = f.local_address AND l.moment = f.window_start
-JOIN resolved r ON r.address = f.remote_address AND r.moment = f.window_start
+SELECT g.*, l.scope AS local_scope, r.scope AS remote_scope, r.identity_id AS remote_base,
+       CASE WHEN p.identity_id IS NULL OR i.k8s_pod_uid = p.local_uid THEN l.identity_id
+            ELSE p.identity_id END AS local_base
+FROM gathered g
+JOIN resolved l ON l.address = g.local_address AND l.moment = g.moment
+JOIN resolved r ON r.address = g.remote_address AND r.moment = g.moment
 JOIN identities_known i ON i.identity_id = l.identity_id
-LEFT JOIN uids u ON f.observer_type = 'node_agent' AND u.uid = f.local_uid
-LEFT JOIN services s ON s.address = f.dialed_address
-    AND f.window_start >= s.valid_from AND f.window_start < s.valid_to
+LEFT JOIN pods p ON p.context = g.context
 """
 
-# The record's own words about the observed interface complete an identity; they never override.
+# The record's own words complete an identity where it is silent; they never override it.
 HINTS = ("account", "region", "az_id", "vpc_id", "subnet_id")
-HINTED = f"""
-SELECT DISTINCT local_base, {", ".join(HINTS)}
-FROM identified f JOIN identities_known i ON i.identity_id = f.local_base
-WHERE f.observer_type <> 'gateway' AND (
-       (f.account <> '' AND i.cloud_account_id = '')
-    OR (f.region <> '' AND i.cloud_region = '')
-    OR (f.az_id <> '' AND i.cloud_availability_zone = '')
-    OR (f.vpc_id <> '' AND i.cloud_vpc_id = '')
-    OR (f.subnet_id <> '' AND i.cloud_subnet_id = ''))
+LOCAL_HINTS = f"""
+SELECT f.local_base, c.context, {", ".join(f"c.{name}" for name in HINTS)}
+FROM (SELECT DISTINCT local_base, context FROM identified) f
+JOIN contexts c USING (context)
+JOIN identities_known i ON i.identity_id = f.local_base
+WHERE c.observer_type <> 'gateway' AND (
+       (c.account <> '' AND i.cloud_account_id = '')
+    OR (c.region <> '' AND i.cloud_region = '')
+    OR (c.az_id <> '' AND i.cloud_availability_zone = '')
+    OR (c.vpc_id <> '' AND i.cloud_vpc_id = '')
+    OR (c.subnet_id <> '' AND i.cloud_subnet_id = ''))
 ORDER BY ALL
 """
+REMOTE_HINTS = """
+SELECT f.remote_base, c.context, c.dns_name
+FROM (SELECT DISTINCT remote_base, context FROM identified) f
+JOIN contexts c USING (context)
+JOIN identities_known i ON i.identity_id = f.remote_base
+WHERE c.dns_name <> '' AND i.dns_name = '' AND i.k8s_pod_name = ''
+ORDER BY ALL
+"""
+PLACE = """
+CREATE OR REPLACE TEMP TABLE placed AS
+SELECT f.* EXCLUDE (local_base, remote_base),
+       coalesce(l.identity_id, f.local_base) AS local_id,
+       coalesce(r.identity_id, f.remote_base) AS remote_id
+FROM identified f
+LEFT JOIN local_hints l ON l.base = f.local_base AND l.context = f.context
+LEFT JOIN remote_hints r ON r.base = f.remote_base AND r.context = f.context
+"""
 
-# The route that holds: the subnet's table, else the VPC's main table; longest prefix has won.
+# The route that holds: longest prefix has won, so one block per (route table, address).
 ROUTE = """
 CREATE OR REPLACE TEMP TABLE routed AS
-WITH scopes_known AS (SELECT DISTINCT scope FROM routes),
-wanted AS (
-    SELECT DISTINCT
-        CASE WHEN i.cloud_subnet_id IN (SELECT scope FROM scopes_known) THEN i.cloud_subnet_id
-             ELSE i.cloud_vpc_id END AS scope,
-        o.local_id, o.remote_address AS address, o.hour
-    FROM placed o JOIN identities_known i ON i.identity_id = o.local_id
-    WHERE o.via = ''
+WITH asked AS (
+    SELECT DISTINCT i.scope_no, p.remote_address AS address
+    FROM placed p JOIN identities_known i ON i.identity_id = p.local_id WHERE i.scope_no > 0
 ),
-asked AS (SELECT DISTINCT scope, address FROM wanted WHERE scope IN (FROM scopes_known)),
-blocks AS (SELECT DISTINCT scope, first, last FROM routes),
+blocks AS (SELECT DISTINCT scope_no, first, last FROM routes),
 found AS (
-    SELECT a.scope, a.address, b.first FROM asked a
-    ASOF JOIN blocks b ON a.scope = b.scope AND a.address >= b.first
+    SELECT a.scope_no, a.address, b.first FROM asked a
+    ASOF JOIN blocks b ON a.scope_no = b.scope_no AND a.address >= b.first
     WHERE a.address <= b.last
 )
-SELECT w.local_id, w.address, w.hour, r.kind, r.gateway_id
-FROM wanted w
-JOIN found USING (scope, address)
-JOIN routes r ON r.scope = w.scope AND r.first = found.first
-    AND w.hour >= r.valid_from AND w.hour < r.valid_to
+SELECT f.scope_no, f.address, r.kind, r.gateway_id, r.valid_from, r.valid_to
+FROM found f JOIN routes r ON r.scope_no = f.scope_no AND r.first = f.first
 """
 
 OBSERVE = """
 CREATE OR REPLACE TEMP TABLE observations AS
-SELECT p.* EXCLUDE (via),
-       CASE WHEN p.via <> '' THEN p.via
-            WHEN e.kind IN ('interface_endpoint', 'gwlb_endpoint') THEN e.cloud_resource_id
-            ELSE coalesce(r.gateway_id, '') END AS via,
-       CASE WHEN p.via <> '' THEN coalesce(seen.kind, '') ELSE '' END AS seen_at,
-       coalesce(r.kind, 'unknown') AS routed,
-       CASE WHEN p.via = '' AND e.kind IN ('interface_endpoint', 'gwlb_endpoint')
-            THEN e.cloud_account_id ELSE coalesce(g.account, '') END AS gateway_account,
+WITH ways AS (
+    SELECT p.*, l.place AS local_place, e.place AS remote_place,
+           l.end_no AS local_end, e.end_no AS remote_end, l.network AS local_network,
+           c.tenant, c.observer_type, c.direction, c.traffic_path, c.next_hop_type,
+           c.next_hop_az_id, c.observer_type IN ('gateway', 'tgw_attachment') AS at_gateway,
+           CASE WHEN l.network > 0 AND e.network > 0
+                THEN CASE WHEN l.network = e.network THEN 'same' ELSE 'other' END
+                WHEN l.cluster_no > 0 AND l.cluster_no = e.cluster_no THEN 'same'
+                ELSE 'unknown' END AS vpc,
+           l.node > 0 AND l.node = e.node AS on_one_node,
+           c.via <> '' AS seen,
+           CASE WHEN c.via <> '' THEN c.via
+                WHEN e.endpoint THEN e.cloud_resource_id
+                ELSE coalesce(r.gateway_id, '') END AS via,
+           coalesce(r.kind, 'unknown') AS routed,
+           CASE WHEN e.endpoint THEN e.cloud_account_id ELSE '' END AS endpoint_account
+    FROM placed p
+    JOIN contexts c USING (context)
+    JOIN identities_known l ON l.identity_id = p.local_id
+    JOIN identities_known e ON e.identity_id = p.remote_id
+    LEFT JOIN routed r ON r.scope_no = l.scope_no AND r.address = p.remote_address
+        AND p.moment >= r.valid_from AND p.moment < r.valid_to AND c.via = ''
+)
+SELECT w.* EXCLUDE (moment, seen, local_end, remote_end, local_network, endpoint_account),
+       date_trunc('hour', w.moment) AS hour, w.moment::DATE AS day,
+       CASE WHEN w.seen THEN coalesce(g.kind, '') ELSE '' END AS seen_at,
+       coalesce(g.account, w.endpoint_account) AS gateway_account,
        coalesce(g.place, -1) AS gateway_place,
-       l.place AS local_place,
-       e.place AS remote_place,
-       l.cloud_account_id AS local_account,
-       e.cloud_account_id AS remote_account,
-       l.cloud_resource_id AS local_resource,
-       e.cloud_resource_id AS remote_resource,
-       CASE WHEN l.end_key <> '' THEN l.end_key ELSE hex(p.local_address) END AS local_key,
-       CASE WHEN e.end_key <> '' THEN e.end_key ELSE hex(p.remote_address) END AS remote_key,
-       CASE WHEN g.vpc <> '' AND l.cloud_vpc_id <> '' AND g.vpc <> l.cloud_vpc_id
+       CASE WHEN g.network > 0 AND w.local_network > 0 AND g.network <> w.local_network
             THEN 'other' ELSE 'same' END AS gateway_vpc,
-       CASE WHEN l.cloud_vpc_id <> '' AND e.cloud_vpc_id <> ''
-            THEN CASE WHEN l.cloud_vpc_id = e.cloud_vpc_id THEN 'same' ELSE 'other' END
-            WHEN l.k8s_cluster_name <> '' AND l.k8s_cluster_name = e.k8s_cluster_name THEN 'same'
-            ELSE 'unknown' END AS vpc,
-       l.k8s_node_name <> '' AND l.k8s_node_name = e.k8s_node_name
-           AND l.k8s_cluster_name = e.k8s_cluster_name AS on_one_node,
-       p.observer_type IN ('gateway', 'tgw_attachment') AS at_gateway,
-       CASE WHEN hex(p.remote_address)[:24] = '00000000000000000000FFFF' THEN 4 ELSE 6 END
+       -- An end without node or resource is its address; numbers and hashes do not meet.
+       CASE WHEN w.local_end > 0 THEN w.local_end::UBIGINT
+            ELSE hash(w.local_address) | 4294967296 END AS local_key,
+       CASE WHEN w.remote_end > 0 THEN w.remote_end::UBIGINT
+            ELSE hash(w.remote_address) | 4294967296 END AS remote_key,
+       CASE WHEN hex(w.remote_address[:12]) = '00000000000000000000FFFF' THEN 4 ELSE 6 END
            AS family
-FROM placed p
-JOIN identities_known l ON l.identity_id = p.local_id
-JOIN identities_known e ON e.identity_id = p.remote_id
-LEFT JOIN routed r ON r.local_id = p.local_id AND r.address = p.remote_address
-    AND r.hour = p.hour AND p.via = ''
-LEFT JOIN gateways seen ON seen.gateway_id = p.via
-    AND p.hour >= seen.valid_from AND p.hour < seen.valid_to
-LEFT JOIN gateways g
-    ON g.gateway_id = CASE WHEN p.via <> '' THEN p.via ELSE coalesce(r.gateway_id, '') END
-    AND p.hour >= g.valid_from AND p.hour < g.valid_to
+FROM ways w
+LEFT JOIN gateways g ON g.gateway_id = w.via
+    AND w.moment >= g.valid_from AND w.moment < g.valid_to
 """
 
 
 def observe(con: DuckDBPyConnection, world: World) -> None:
-    """Create the table `observations` from the relation `flows`."""
+    """Create the table `observations` from `gathered`."""
     con.execute(RESOLVE)
     con.execute(IDENTIFY)
-    _place(con, world)
+    _hint(con, world, "local_hints", LOCAL_HINTS, _LOCAL_FIELDS)
+    _hint(con, world, "remote_hints", REMOTE_HINTS, ("dns_name",))
+    con.execute(PLACE)
     con.execute(ROUTE)
     con.execute(OBSERVE)
 
 
-def _place(con: DuckDBPyConnection, world: World) -> None:
-    """Create `placed`: `identified` with `local_id`, completed by the record's own place."""
-    hinted = con.execute(HINTED).fetchall()
-    filled = world.add(_completed(world.identities[row[0]], row[1:]) for row in hinted)
-    bases, *texts = zip(*hinted, strict=True) if hinted else ((),) * 6
-    columns = {"local_base": pa.array(bases, pa.int64())}
-    for name, values in zip(HINTS, texts, strict=True):
-        columns[name] = pa.array(values, pa.string())
-    create(con, "hints", {**columns, "local_id": pa.array(filled, pa.int64())})
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE placed AS"
-        " SELECT f.* EXCLUDE (local_base), coalesce(h.local_id, f.local_base) AS local_id"
-        " FROM identified f LEFT JOIN hints h"
-        f" USING (local_base, {', '.join(HINTS)})"
+_LOCAL_FIELDS = (
+    "cloud_account_id",
+    "cloud_region",
+    "cloud_availability_zone",
+    "cloud_vpc_id",
+    "cloud_subnet_id",
+)
+
+
+def _hint(
+    con: DuckDBPyConnection, world: World, name: str, query: str, fields: Sequence[str]
+) -> None:
+    """Create the table `name`: (base, context) -> the identity completed by the record."""
+    rows = con.execute(query).fetchall()
+    ids = world.add(_completed(world.identities[row[0]], fields, row[2:]) for row in rows)
+    create(
+        con,
+        name,
+        {
+            "base": pa.array([row[0] for row in rows], pa.int64()),
+            "context": pa.array([row[1] for row in rows], pa.uint64()),
+            "identity_id": pa.array(ids, pa.int64()),
+        },
     )
 
 
-def _completed(identity: Identity, hints: Sequence[str]) -> Identity:
-    fields = (
-        "cloud_account_id",
-        "cloud_region",
-        "cloud_availability_zone",
-        "cloud_vpc_id",
-        "cloud_subnet_id",
-    )
+def _completed(identity: Identity, fields: Sequence[str], hints: Sequence[str]) -> Identity:
     filled = {
         field: getattr(identity, field) or hint for field, hint in zip(fields, hints, strict=True)
     }

@@ -48,8 +48,8 @@ def put_hours(
         partition = Partition(tenant, cluster, hour.replace(tzinfo=UTC))
         con.execute(
             f"CREATE OR REPLACE TEMP TABLE hour_charges AS SELECT * FROM {tables.charges}"
-            " WHERE tenant = ? AND cluster = ? AND hour = ?",
-            [tenant, cluster, hour],
+            " WHERE hour = ? AND tenant = ? AND cluster = ?",
+            [hour, tenant, cluster],
         )
         if ledger.put(con, partition, _queries(tables), inputs(partition)):
             changed.append(partition)

@@ -1,6 +1,6 @@
 """Charges: decided meters joined back to the booked rows, summed exactly, written by the hour.
 
-Enters: `booked`, `combinations`, `fired`. Leaves: a table `charged` with the columns of
+Enters: `booked`, `fired`. Leaves: a table `charged` with the columns of
 `schema.CHARGES`, and partitions in the ledger with the dimension rows they refer to.
 """
 
@@ -13,7 +13,7 @@ import msgspec
 import pyarrow as pa
 
 from flowcost.ledger import Input, Ledger, Partition
-from flowcost.pipeline.decide import COMBINATION, Decisions
+from flowcost.pipeline.decide import KEY, Decisions
 from flowcost.pipeline.partitions import Tables, create_rates, put_hours
 from flowcost.pipeline.world import create
 
@@ -21,56 +21,63 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 # A gateway's row fires the client's own leg only where the client has no sensor of its own;
-# the far end's meters fire only where the far end is ours and has none.
-POST = f"""
-CREATE OR REPLACE TEMP TABLE charged AS
-WITH joined AS (
-    SELECT b.* EXCLUDE (direction, region), f.*
-    FROM booked b
-    JOIN combinations c ON {" AND ".join(f"b.{name} = c.{name}" for name in COMBINATION)}
-    JOIN fired f ON f.combination = c.combination
-    WHERE b.counts AND CASE
-        WHEN f.mirrored THEN b.remote_account <> '' AND NOT b.remote_sensor
-        WHEN b.at_gateway AND f.position = 'local' AND f.leg <> '' AND f.provenance = 'implied'
-            THEN NOT b.local_sensor
-        ELSE true END
-),
-turned AS (
-    SELECT *,
-        CASE WHEN mirrored THEN remote_id ELSE local_id END AS near_id,
-        CASE WHEN mirrored THEN local_id ELSE remote_id END AS far_id,
-        CASE WHEN mirrored THEN remote_address ELSE local_address END AS near_address,
-        CASE WHEN mirrored THEN local_address ELSE remote_address END AS far_address,
-        CASE WHEN position = 'gateway' THEN gateway_account
-             WHEN mirrored THEN remote_account ELSE local_account END AS payer,
-        CASE WHEN position = 'gateway' THEN via
-             WHEN mirrored THEN remote_resource ELSE local_resource END AS resource,
-        CASE WHEN mirrored AND initiator = 'local' THEN 'remote'
-             WHEN mirrored AND initiator = 'remote' THEN 'local'
-             ELSE initiator END AS opened_by,
-        CASE WHEN ordinal = 0 AND NOT mirrored THEN 1 ELSE 0 END AS carries,
-        CASE WHEN leg = '' THEN '' ELSE resource END AS line_resource
-    FROM joined
-)
-SELECT hour, tenant, cluster, provider, payer AS payer_account, region,
-       usage_type, operation, line_resource AS resource_id, path,
-       direction, leg, provenance, confidence,
-       near_id AS local_id, far_id AS remote_id,
-       CASE WHEN near_id = 0 THEN near_address END AS local_address,
-       CASE WHEN far_id = 0 THEN far_address END AS remote_address,
-       dialed_service, opened_by AS initiator, via,
-       (sum(bytes * carries))::BIGINT AS bytes,
-       (sum(packets * carries))::BIGINT AS packets,
-       sum(bytes)::BIGINT AS quantity, 'bytes' AS unit, rate_id,
-       (sum(bytes)::HUGEINT * any_value(numerator)::HUGEINT)::DECIMAL(38, 0) AS list_cost,
-       verdict_id, observer_type, source
-FROM turned
+# the far end's meters fire only where the far end is ours and has none. Rows are summed by
+# numbers; texts are joined to the sums.
+SUM = f"""
+CREATE OR REPLACE TEMP TABLE summed AS
+WITH keyed AS (SELECT *, {KEY} AS combination FROM booked WHERE counts)
+SELECT k.hour, k.context, k.via, k.gateway_account, f.fired_no,
+       CASE WHEN f.mirrored THEN k.remote_id ELSE k.local_id END AS near_id,
+       CASE WHEN f.mirrored THEN k.local_id ELSE k.remote_id END AS far_id,
+       CASE WHEN f.mirrored AND k.remote_id = 0 THEN k.remote_address
+            WHEN NOT f.mirrored AND k.local_id = 0 THEN k.local_address END AS near_address,
+       CASE WHEN f.mirrored AND k.local_id = 0 THEN k.local_address
+            WHEN NOT f.mirrored AND k.remote_id = 0 THEN k.remote_address END AS far_address,
+       sum(k.bytes)::BIGINT AS bytes, sum(k.packets)::BIGINT AS packets
+FROM keyed k
+JOIN fired f USING (combination)
+JOIN identities_known e ON e.identity_id = k.remote_id
+WHERE CASE
+    WHEN f.mirrored THEN e.cloud_account_id <> '' AND NOT k.remote_sensor
+    WHEN k.at_gateway AND f.position = 'local' AND f.leg <> '' AND f.provenance = 'implied'
+        THEN NOT k.local_sensor
+    ELSE true END
 GROUP BY ALL
+"""
+POST = """
+CREATE OR REPLACE TEMP TABLE charged AS
+SELECT s.hour, c.tenant, c.cluster, f.provider,
+       CASE WHEN f.position = 'gateway' THEN s.gateway_account
+            ELSE n.cloud_account_id END AS payer_account,
+       f.region, f.usage_type, f.operation,
+       CASE WHEN f.leg = '' THEN '' WHEN f.position = 'gateway' THEN s.via
+            ELSE n.cloud_resource_id END AS resource_id,
+       f.path, f.direction, f.leg, f.provenance, f.confidence,
+       s.near_id AS local_id, s.far_id AS remote_id,
+       s.near_address AS local_address, s.far_address AS remote_address,
+       coalesce(d.name, '') AS dialed_service,
+       CASE WHEN f.mirrored AND c.initiator = 'local' THEN 'remote'
+            WHEN f.mirrored AND c.initiator = 'remote' THEN 'local'
+            ELSE c.initiator END AS initiator,
+       s.via,
+       CASE WHEN f.ordinal = 0 AND NOT f.mirrored THEN s.bytes ELSE 0 END AS bytes,
+       CASE WHEN f.ordinal = 0 AND NOT f.mirrored THEN s.packets ELSE 0 END AS packets,
+       s.bytes AS quantity, 'bytes' AS unit, f.rate_id,
+       (s.bytes::HUGEINT * f.numerator::HUGEINT)::DECIMAL(38, 0) AS list_cost,
+       f.verdict_id, c.observer_type, c.source
+FROM summed s
+JOIN fired f USING (fired_no)
+JOIN contexts c USING (context)
+JOIN identities_known n ON n.identity_id = s.near_id
+LEFT JOIN services d ON d.address = c.dialed_address
+    AND s.hour >= d.valid_from AND s.hour < d.valid_to
+ORDER BY s.hour  -- an hour is then a few row groups, not a scan of all
 """
 
 
 def post(con: DuckDBPyConnection) -> None:
     """Create the table `charged` from what was booked and decided."""
+    con.execute(SUM)
     con.execute(POST)
 
 

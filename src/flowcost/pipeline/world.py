@@ -1,7 +1,8 @@
 """A resolution as engine tables: identities, intervals, gateways, routes, address scopes.
 
 `place` is the part of an identity that decides a billing path; thousands of pods share a few
-places, and facts are assembled per place, never per pod.
+places, and facts are assembled per place, never per pod. Whatever rows must compare (networks,
+clusters, nodes, route tables, ends) is a small integer here, so rows compare integers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from flowcost.address import SCOPE_STARTS, SCOPE_VALUES
+from flowcost.address import SCOPE_STARTS, SCOPE_VALUES, Scope
 from flowcost.content import remember
 from flowcost.model import EndKind, Identity
 from flowcost.resolve import Resolution
@@ -21,7 +22,9 @@ from flowcost.schema import IDENTITY_FIELDS
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+SCOPES = tuple(Scope)
 _TIME = pa.timestamp("us")
+_ENDPOINTS = (EndKind.INTERFACE_ENDPOINT, EndKind.GWLB_ENDPOINT)
 
 Place = tuple[EndKind, str, str, str, str]
 
@@ -54,17 +57,41 @@ def identity_at(place: Place) -> Identity:
     )
 
 
+class Numbers:
+    """Distinct values by small number; the empty value is 0."""
+
+    def __init__(self, empty: object = "") -> None:
+        self.values: list[Any] = [empty]
+        self._known: dict[object, int] = {empty: 0}
+
+    def of(self, value: object) -> int:
+        """Return the number of `value`, giving it one if it is new."""
+        number = self._known.setdefault(value, len(self.values))
+        if number == len(self.values):
+            self.values.append(value)
+        return number
+
+
 class World:
     """The engine's copy of a resolution, and the identities that records add to it."""
 
     def __init__(self, con: DuckDBPyConnection, resolution: Resolution) -> None:
         self.con = con
         self.identities: dict[int, Identity] = {0: Identity(), **resolution.identities}
-        self.places: list[Place] = []
-        self._place_ids: dict[Place, int] = {}
-        self._create("identities_known", self._identity_columns(self.identities))
+        self._places = Numbers(place_of(Identity()))
+        self._networks, self._clusters, self._nodes, self._ends = (Numbers() for _ in range(4))
+        self._scopes = Numbers()
+        for route in resolution.routes:
+            self._scopes.of(route.scope)
+        self._routed = frozenset(route.scope for route in resolution.routes)
+        create(con, "identities_known", self._identity_columns(self.identities))
         self._create_intervals(resolution)
         self._create_ways(resolution)
+
+    @property
+    def places(self) -> list[Place]:
+        """Return all places by number."""
+        return self._places.values
 
     def add(self, identities: Iterable[Identity]) -> list[int]:
         """Enter identities that records revealed; return their ids."""
@@ -74,116 +101,137 @@ class World:
             key = remember(self.identities, identity)
             fresh[key] = identity
             ids.append(key)
-        self._create("identities_fresh", self._identity_columns(fresh))
-        self.con.execute(
-            "INSERT INTO identities_known SELECT * FROM identities_fresh"
-            " WHERE identity_id NOT IN (SELECT identity_id FROM identities_known)"
-        )
+        if fresh:
+            create(self.con, "identities_fresh", self._identity_columns(fresh))
+            self.con.execute(
+                "INSERT INTO identities_known SELECT * FROM identities_fresh"
+                " WHERE identity_id NOT IN (SELECT identity_id FROM identities_known)"
+            )
         return ids
 
-    def _place_id(self, identity: Identity) -> int:
-        place = place_of(identity)
-        known = self._place_ids.get(place)
-        if known is None:
-            known = self._place_ids[place] = len(self.places)
-            self.places.append(place)
-        return known
+    def _scope_of(self, identity: Identity) -> str:
+        """Return whose routes hold: the subnet's table, else the network's main table."""
+        for scope in (identity.cloud_subnet_id, identity.cloud_vpc_id):
+            if scope in self._routed:
+                return scope
+        return ""
 
     def _identity_columns(self, identities: dict[int, Identity]) -> dict[str, pa.Array]:
         values = list(identities.values())
         columns = {"identity_id": pa.array(list(identities), pa.int64())}
         for name in IDENTITY_FIELDS:
             columns[name] = pa.array([str(getattr(v, name)) for v in values], pa.string())
-        columns["place"] = pa.array([self._place_id(v) for v in values], pa.int32())
-        # An interface is a node's where we know the node, else a resource's, else unnamed.
-        columns["end_key"] = pa.array(
-            [
-                f"{v.k8s_cluster_name}/{v.k8s_node_name}"
-                if v.k8s_node_name
-                else v.cloud_resource_id
-                for v in values
+        nodes = [f"{v.k8s_cluster_name}/{v.k8s_node_name}" if v.k8s_node_name else ""
+                 for v in values]  # fmt: skip
+        numbers = {
+            "place": [self._places.of(place_of(v)) for v in values],
+            "network": [self._networks.of(v.cloud_vpc_id) for v in values],
+            "cluster_no": [self._clusters.of(v.k8s_cluster_name) for v in values],
+            "node": [self._nodes.of(node) for node in nodes],
+            # An end is a node's interface where we know the node, else a resource's.
+            "end_no": [
+                self._ends.of(node or v.cloud_resource_id)
+                for node, v in zip(nodes, values, strict=True)
             ],
-            pa.string(),
-        )
+            "scope_no": [self._scopes.of(self._scope_of(v)) for v in values],
+        }
+        for name, column in numbers.items():
+            columns[name] = pa.array(column, pa.int32())
+        columns["endpoint"] = pa.array([v.kind in _ENDPOINTS for v in values], pa.bool_())
         return columns
 
     def _create_intervals(self, resolution: Resolution) -> None:
-        hosts, ranges = resolution.hosts, resolution.ranges
-        self._create(
+        hosts, ranges, services = resolution.hosts, resolution.ranges, resolution.services
+        create(
+            self.con,
             "hosts",
             {
-                "address": pa.array([h.address for h in hosts], pa.binary()),
-                "valid_from": _times(h.valid_from for h in hosts),
-                "valid_to": _times(h.valid_to for h in hosts),
+                "address": _bytes(h.address for h in hosts),
+                **_validity(hosts),
                 "identity_id": pa.array([h.identity_id for h in hosts], pa.int64()),
             },
         )
-        self._create(
+        create(
+            self.con,
             "ranges",
             {
-                "first": pa.array([r.first for r in ranges], pa.binary()),
-                "last": pa.array([r.last for r in ranges], pa.binary()),
-                "valid_from": _times(r.valid_from for r in ranges),
-                "valid_to": _times(r.valid_to for r in ranges),
+                "first": _bytes(r.first for r in ranges),
+                "last": _bytes(r.last for r in ranges),
+                **_validity(ranges),
                 "identity_id": pa.array([r.identity_id for r in ranges], pa.int64()),
             },
         )
-        self._create(
+        create(
+            self.con,
             "scopes",
             {
-                "first": pa.array(SCOPE_STARTS, pa.binary()),
-                "scope": pa.array([str(s) for s in SCOPE_VALUES], pa.string()),
+                "first": _bytes(SCOPE_STARTS),
+                "scope": pa.array([SCOPES.index(s) for s in SCOPE_VALUES], pa.int32()),
             },
         )
-        services = resolution.services
-        self._create(
+        create(
+            self.con,
             "services",
             {
-                "address": pa.array([s.address for s in services], pa.binary()),
-                "name": pa.array([s.name for s in services], pa.string()),
-                "valid_from": _times(s.valid_from for s in services),
-                "valid_to": _times(s.valid_to for s in services),
+                "address": _bytes(s.address for s in services),
+                "name": _texts(s.name for s in services),
+                **_validity(services),
             },
         )
 
     def _create_ways(self, resolution: Resolution) -> None:
         gateways, routes = resolution.gateways, resolution.routes
-        self._create(
+        networks = [self._networks.of(g.identity.cloud_vpc_id) for g in gateways]
+        create(
+            self.con,
             "gateways",
             {
-                "gateway_id": pa.array([g.id for g in gateways], pa.string()),
-                "kind": pa.array([str(g.kind) for g in gateways], pa.string()),
-                "account": pa.array([g.identity.cloud_account_id for g in gateways], pa.string()),
-                "vpc": pa.array([g.identity.cloud_vpc_id for g in gateways], pa.string()),
-                "place": pa.array([self._place_id(g.identity) for g in gateways], pa.int32()),
-                "valid_from": _times(g.valid_from for g in gateways),
-                "valid_to": _times(g.valid_to for g in gateways),
+                "gateway_id": _texts(g.id for g in gateways),
+                "kind": _texts(str(g.kind) for g in gateways),
+                "account": _texts(g.identity.cloud_account_id for g in gateways),
+                "network": pa.array(networks, pa.int32()),
+                "place": pa.array(
+                    [self._places.of(place_of(g.identity)) for g in gateways], pa.int32()
+                ),
+                **_validity(gateways),
             },
         )
-        self._create(
+        create(
+            self.con,
             "routes",
             {
-                "scope": pa.array([r.scope for r in routes], pa.string()),
-                "first": pa.array([r.first for r in routes], pa.binary()),
-                "last": pa.array([r.last for r in routes], pa.binary()),
-                "kind": pa.array([str(r.kind) for r in routes], pa.string()),
-                "gateway_id": pa.array([r.gateway_id for r in routes], pa.string()),
-                "valid_from": _times(r.valid_from for r in routes),
-                "valid_to": _times(r.valid_to for r in routes),
+                "scope_no": pa.array([self._scopes.of(r.scope) for r in routes], pa.int32()),
+                "first": _bytes(r.first for r in routes),
+                "last": _bytes(r.last for r in routes),
+                "kind": _texts(str(r.kind) for r in routes),
+                "gateway_id": _texts(r.gateway_id for r in routes),
+                **_validity(routes),
             },
         )
 
-    def _create(self, name: str, columns: dict[str, Any]) -> None:
-        create(self.con, name, columns)
 
-
-def create(con: DuckDBPyConnection, name: str, columns: dict[str, Any]) -> None:
+def create(con: DuckDBPyConnection, name: str, columns: dict[str, pa.Array]) -> None:
     """Create (or replace) a temporary table from Arrow columns."""
     con.register("incoming", pa.table(columns))
     con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM incoming")
     con.unregister("incoming")
 
 
-def _times(instants: Iterable[datetime]) -> pa.Array:
-    naive: Sequence[datetime] = [instant.replace(tzinfo=None) for instant in instants]
-    return pa.array(naive, _TIME)
+def _bytes(values: Iterable[bytes]) -> pa.Array:
+    return pa.array(list(values), pa.binary())
+
+
+def _texts(values: Iterable[str]) -> pa.Array:
+    return pa.array(list(values), pa.string())
+
+
+def _validity(dated: Sequence[Any]) -> dict[str, pa.Array]:
+    """Return the columns `valid_from` and `valid_to` in the engine's naive UTC."""
+
+    def naive(instants: Iterable[datetime]) -> pa.Array:
+        return pa.array([instant.replace(tzinfo=None) for instant in instants], _TIME)
+
+    return {
+        "valid_from": naive(each.valid_from for each in dated),
+        "valid_to": naive(each.valid_to for each in dated),
+    }
