@@ -70,7 +70,7 @@ def rounded(numerator: int, places: int = 2) -> str:
         context.prec = 80
         amount = Decimal(numerator) / Decimal(ONE)
         step = Decimal(1).scaleb(-places)
-        return str(amount.quantize(step, rounding=ROUND_HALF_UP))
+        return f"{amount.quantize(step, rounding=ROUND_HALF_UP):f}"
 
 
 def split(total: int, weights: Sequence[int]) -> list[int]:

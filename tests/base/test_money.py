@@ -71,3 +71,8 @@ def test_a_split_over_nothing_is_refused():
         money.split(1, [0, 0])
     with pytest.raises(ValueError, match="negative"):
         money.split(1, [2, -1])
+
+
+def test_a_small_amount_is_written_out_without_an_exponent():
+    assert money.rounded(0, 8) == "0.00000000"
+    assert money.rounded(money.ONE // 10**9, 9) == "0.000000001"
