@@ -1,5 +1,6 @@
 import pytest
 
+from flowcost.agent import probe as bpf
 from flowcost.lab.cluster import Cluster, probe
 from flowcost.lab.plan import shop
 
@@ -15,3 +16,11 @@ def lab_allowed():
 def shop_cluster(lab_allowed):
     with Cluster(shop()) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def agents_allowed(lab_allowed):
+    checks = [check for check in bpf.checks() if check.name != "pins"]
+    reason = bpf.missing(checks)
+    if reason:
+        pytest.skip(f"the agent cannot count here: {reason}")

@@ -91,7 +91,7 @@ class Attribution:
     def __init__(
         self, directory: Directory, cgroups: Cgroups, names: Names, book: RateBook
     ) -> None:
-        self.directory = directory
+        self._directory = directory
         self.cgroups = cgroups
         self.names = names
         self.book = book
@@ -100,6 +100,19 @@ class Attribution:
         self._decisions: dict[tuple[int, int, Direction, int], Decision] = {}
         self._locals: dict[tuple[int, bytes], _Local] = {}
         self._indexes: dict[tuple[Identity, Scope], int] = {}
+
+    @property
+    def directory(self) -> Directory:
+        """Return the directory in use; a new one starts every memory afresh."""
+        return self._directory
+
+    @directory.setter
+    def directory(self, new: Directory) -> None:
+        if new is not self._directory:
+            self._directory = new
+            self._decisions.clear()
+            self._indexes.clear()
+        self._locals.clear()
 
     @property
     def rates(self) -> set[Rate]:
@@ -116,6 +129,14 @@ class Attribution:
         ids = {entry.cgroup for entry in drained.entries()}
         owners = (self.cgroups.owner(one, now) for one in ids)
         return any(owner and owner.pod_uid and owner.pod_uid not in pods for owner in owners)
+
+    def owner(self, cgroup: int, local_address: bytes, now: float) -> str:
+        """Return the key under which DNS names of a local end are kept.
+
+        Where the cgroup says nothing of a pod (a resolver of the node answered in its place), the
+        address that asked does.
+        """
+        return self._local(cgroup, local_address, now).owner
 
     def lines(
         self,
@@ -138,7 +159,6 @@ class Attribution:
         if on != self._on:
             self._on = on
             self._decisions.clear()
-        self._locals.clear()
         found: list[Line] = []
         for key, counts in self._sums(drained, backends, now).items():
             found += self._pair(key, counts, now)
@@ -242,7 +262,7 @@ class Attribution:
             pod = world.pods.get(owner.pod_uid)
             return pod or replace(world.node, k8s_pod_uid=owner.pod_uid)
         if local_address:
-            by_address = self.directory.peers[self.directory.peer(local_address)].identity
+            by_address = self.directory.identity(local_address)
             if by_address.k8s_pod_uid in world.pods:
                 return world.pods[by_address.k8s_pod_uid]
         return replace(world.node, service_name=owner.path if owner else "")

@@ -82,6 +82,10 @@ class Directory:
         self._met[packed] = index
         return index
 
+    def identity(self, packed: bytes) -> Identity:
+        """Return who has this address; the empty identity if nobody knows."""
+        return self._identities[self._identity_id(packed)]
+
     def _identity_id(self, packed: bytes) -> int:
         found = self._hosts.get(packed)
         if found is None:

@@ -1,0 +1,171 @@
+"""The world, kept fresh in the background: the last good answer stays when a source fails.
+
+The drain must not wait for an API server, so identities are read on a thread of their own and
+swapped in whole. A pod the drain meets before the API told of it asks for a refresh at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from flowcost import clock
+from flowcost.address import family, unpack
+from flowcost.agent.apiserver import COLLECTIONS, ApiServer
+from flowcost.agent.directory import Directory
+from flowcost.agent.identity import World, world
+from flowcost.agent.imds import Place
+from flowcost.agent.kubernetes import decode
+from flowcost.errors import FlowcostError, InventoryError
+from flowcost.resolve import Layer
+
+LOG = logging.getLogger("flowcost.agent")
+
+
+class Source(Struct, frozen=True, kw_only=True):
+    """Where identities come from: an API server, or files that `kubectl … -o json` wrote.
+
+    With neither, only the node itself is known.
+    """
+
+    node: str = ""
+    cluster: str = ""
+    place: Place = Place()
+    api: ApiServer | None = None
+    directory: Path | None = None
+    zone_ids: dict[str, str] = {}
+    layers: tuple[Layer, ...] = ()
+
+    def documents(self) -> dict[str, bytes]:
+        """Return the list documents by resource.
+
+        Raises:
+            InventoryError: a file cannot be read.
+            NotPermittedError, NotSupportedError: the API server refuses or does not answer.
+        """
+        if self.api:
+            return self.api.snapshot(self.node)
+        return read_files(self.directory) if self.directory else {}
+
+    def world(self, documents: Mapping[str, bytes]) -> World:
+        """Return the world of these documents, now."""
+        return world(
+            decode(documents),
+            node_name=self.node,
+            cluster=self.cluster,
+            place=self.place,
+            at=clock.now(),
+            zone_ids=self.zone_ids,
+            layers=self.layers,
+        )
+
+
+def read_files(directory: Path) -> dict[str, bytes]:
+    """Return the documents of an inventory's `kubernetes/<cluster>/` directory.
+
+    Raises:
+        InventoryError: the directory holds none of them, or one cannot be read.
+    """
+    found: dict[str, bytes] = {}
+    for resource in COLLECTIONS:
+        path = directory / f"{resource}.json"
+        try:
+            found[resource] = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise InventoryError(f"{path}: {error.strerror}") from None
+    if not found:
+        raise InventoryError(
+            f"{directory} holds none of {', '.join(f'{name}.json' for name in COLLECTIONS)}",
+            hint="Write them: kubectl get pods -A -o json > pods.json, and so on.",
+        )
+    return found
+
+
+class Identities:
+    """The current `directory`, refreshed every `interval_s` seconds until closed.
+
+    `failures` counts refreshes that failed; `on_error` hears of them.
+
+    Raises:
+        InventoryError: files were named and cannot be read at the start. An API server may fail
+            at any time: until it answers, only the node is known.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        interval_s: float = 30.0,
+        on_error: Callable[[FlowcostError], None] | None = None,
+    ) -> None:
+        self.source = source
+        self.failures = 0
+        self._interval_s = interval_s
+        self._on_error = on_error or (lambda error: LOG.warning("identities: %s", error))
+        self._wanted = threading.Event()
+        self._fresh = threading.Condition()
+        self._closed = False
+        self._documents: dict[str, bytes] | None = None
+        self.directory = Directory(source.world({}), clock.now())
+        if source.directory:
+            self._refresh()
+        else:
+            self._attempt()
+        self._thread = threading.Thread(target=self._loop, name="identities", daemon=True)
+        self._thread.start()
+
+    def refresh(self, wait_s: float) -> None:
+        """Ask for a refresh and wait for it, `wait_s` seconds at most."""
+        with self._fresh:
+            self._wanted.set()
+            self._fresh.wait(wait_s)
+
+    def close(self) -> None:
+        """Stop the thread; a request under way is not waited for."""
+        self._closed = True
+        self._wanted.set()
+
+    def _loop(self) -> None:
+        while True:
+            self._wanted.wait(self._interval_s)
+            self._wanted.clear()
+            if self._closed:
+                return
+            self._attempt()
+            with self._fresh:
+                self._fresh.notify_all()
+
+    def _attempt(self) -> None:
+        try:
+            self._refresh()
+        except FlowcostError as error:
+            self.failures += 1
+            self._on_error(error)
+
+    def _refresh(self) -> None:
+        documents = self.source.documents()
+        if documents != self._documents:
+            self.directory = Directory(self.source.world(documents), clock.now())
+            self._documents = documents
+
+
+def service_ranges(known: World, given: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the CIDR blocks Services get their addresses from: `given`, else by those in use.
+
+    A /16 (IPv4) or /112 (IPv6) around each address in use, at most four and two: a block too wide
+    costs a few rows in the kernel's map, one too narrow costs the backend of a Service.
+    """
+    if given:
+        return tuple(given)
+    four = sorted({packed[:14] + bytes(2) for packed in known.services if family(packed) == 4})
+    six = sorted({packed[:14] + bytes(2) for packed in known.services if family(packed) == 6})
+    return (
+        *(f"{unpack(first)}/16" for first in four[:4]),
+        *(f"{unpack(first)}/112" for first in six[:2]),
+    )
