@@ -38,6 +38,7 @@ from flowcost.classify.conditions import (
     remote,
     through,
 )
+from flowcost.classify.facts import TRANSLATORS, beyond_nat
 from flowcost.model import (
     Confidence,
     EndKind,
@@ -47,7 +48,6 @@ from flowcost.model import (
     Path,
     Position,
     Verdict,
-    VpcRelation,
 )
 
 _BEGINNING = date(2006, 1, 1)
@@ -79,7 +79,7 @@ class Rule(Struct, frozen=True):
 INTERNET_WAYS = through(GatewayKind.INTERNET_GATEWAY, GatewayKind.EGRESS_ONLY_GATEWAY)
 PEERED = through(GatewayKind.VPC_PEERING)
 TRANSIT = through(GatewayKind.TRANSIT_GATEWAY)
-NAT = through(GatewayKind.NAT_GATEWAY, GatewayKind.REGIONAL_NAT_GATEWAY)
+NAT = through(*TRANSLATORS)
 ENDPOINT = through(GatewayKind.INTERFACE_ENDPOINT)
 NO_ROUTE = through(GatewayKind.UNKNOWN)
 DELIVERED = through(GatewayKind.NONE, GatewayKind.UNKNOWN)
@@ -126,14 +126,14 @@ RULES: tuple[Rule, ...] = (
          P.EXTERNAL_PRIVATE, (m.direct_connect,), "DX", confidence=D),
     Rule("aws.vpc_peering.other_region", (PEERED, OTHER_REGION), P.CROSS_REGION,
          (m.inter_region("VPCPeering"),), "EC2"),
-    Rule("aws.vpc_peering.same_zone.2021", (PEERED, SAME_REGION, SAME_AZ), P.VPC_PEERING, (),
+    Rule("aws.vpc_peering", (PEERED, SAME_REGION), P.VPC_PEERING, (m.peering_as_regional,), "EC2",
+         until=FREE_PEERING),
+    Rule("aws.vpc_peering.same_zone", (PEERED, SAME_REGION, SAME_AZ), P.VPC_PEERING, (),
          "NEW", since=FREE_PEERING),
-    Rule("aws.vpc_peering.same_zone", (PEERED, SAME_REGION, SAME_AZ), P.VPC_PEERING,
-         (m.peering_as_regional,), "EC2", until=FREE_PEERING),
+    Rule("aws.vpc_peering.cross_az", (PEERED, SAME_REGION, OTHER_AZ), P.VPC_PEERING,
+         (m.peering_as_regional,), "EC2", since=FREE_PEERING, until=PEERING_METERS),
     Rule("aws.vpc_peering.cross_az.2025", (PEERED, SAME_REGION, OTHER_AZ), P.VPC_PEERING,
          (m.peering,), "NEW", since=PEERING_METERS),
-    Rule("aws.vpc_peering.cross_az", (PEERED, SAME_REGION, OTHER_AZ), P.VPC_PEERING,
-         (m.peering_as_regional,), "EC2", until=PEERING_METERS),
     # --- by public address --------------------------------------------------------------------
     Rule("aws.ipv6.other_vpc", (IPV6, INTERFACE_ENDS, OTHER_VPC, SAME_REGION, INTERNET_WAYS),
          P.CROSS_AZ, (m.public_ip,), "EC2", confidence=A),
@@ -148,13 +148,13 @@ RULES: tuple[Rule, ...] = (
     Rule("aws.cloudfront", (INTERNET_WAYS, remote(EndKind.CLOUDFRONT), LOCAL_REGION),
          P.CLOUD_SERVICE_PUBLIC, (m.cloudfront_origin,), "EC2"),
     Rule("aws.internet", (INTERNET_WAYS, remote(EndKind.INTERNET), LOCAL_REGION),
-         P.INTERNET_EGRESS, (m.internet, m.classic_lb_processing), "EC2"),
+         P.INTERNET_EGRESS, (m.internet,), "EC2"),
     # --- inside the network -------------------------------------------------------------------
     Rule("aws.same_zone", (DELIVERED, PRIVATE, INTERFACE_ENDS, SAME_VPC, SAME_REGION, SAME_AZ),
-         P.SAME_ZONE, (m.classic_lb_processing,), "EC2"),
+         P.SAME_ZONE, (), "EC2"),
     Rule("aws.load_balancer.cross_az", (DELIVERED, PRIVATE, INTERFACE_ENDS, FREE_BALANCER,
                                         SAME_VPC, SAME_REGION, OTHER_AZ),
-         P.CROSS_AZ, (m.classic_lb_processing,), "ELB"),
+         P.CROSS_AZ, (), "ELB"),
     Rule("aws.managed_service.cross_az", (DELIVERED, PRIVATE, INTERFACE_ENDS, MANAGED, SAME_VPC,
                                           SAME_REGION, OTHER_AZ),
          P.CROSS_AZ, (m.service_side,), "EC2"),
@@ -185,7 +185,9 @@ RULES: tuple[Rule, ...] = (
 def classify(facts: Facts, on: date) -> Verdict:
     """Return the verdict of the first rule that holds for `facts` on day `on` (UTC)."""
     rule = next(rule for rule in RULES if rule.holds(facts, on))
-    fired = tuple(meter for fire in rule.meters for meter in fire(facts))
+    # A Classic Load Balancer processes what arrives, whichever way it came.
+    fires = (*rule.meters, m.classic_lb_processing) if rule.priced else ()
+    fired = tuple(meter for fire in fires for meter in fire(facts))
     evidence = tuple(condition.evidence(facts).strip() for condition in rule.when)
     verdict = Verdict(
         path=_arriving(rule.path, facts),
@@ -211,19 +213,7 @@ def _beyond_nat(verdict: Verdict, facts: Facts, on: date) -> Verdict:
     Behind the gateway the sender is the gateway itself, on its public address; the same table
     decides, and its lines belong to the gateway's account and resource.
     """
-    onward = classify(
-        msgspec.structs.replace(
-            facts,
-            local_kind=EndKind.NAT_GATEWAY,
-            local_region=facts.gateway_region,
-            local_az=facts.gateway_az,
-            local_public=facts.remote_public,
-            same_node=False,
-            vpc=VpcRelation.OTHER,
-            gateway=GatewayKind.INTERNET_GATEWAY if facts.remote_public else GatewayKind.UNKNOWN,
-        ),
-        on,
-    )
+    onward = classify(beyond_nat(facts), on)
     beyond: tuple[Meter, ...] = onward.meters if onward.priced else m.unpriced(facts)
     moved = tuple(msgspec.structs.replace(meter, at=Position.GATEWAY) for meter in beyond)
     return msgspec.structs.replace(

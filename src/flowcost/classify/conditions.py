@@ -85,7 +85,14 @@ OTHER_AZ = Condition(
     "zones differ: {f.local_az} and {f.remote_az}",
     lambda f: bool(f.local_az and f.remote_az) and f.local_az != f.remote_az,
 )
-PRIVATE = Condition("private addresses", lambda f: not f.local_public and not f.remote_public)
+# IPv6 has no private side: within one VPC its addresses are the network's own.
+PRIVATE = Condition(
+    "addresses of the network itself",
+    lambda f: (
+        (not f.local_public and not f.remote_public)
+        or (f.family == 6 and f.vpc is VpcRelation.SAME)
+    ),
+)
 PUBLIC = Condition("a public address is used", lambda f: f.local_public or f.remote_public)
 IPV6 = Condition("IPv6", lambda f: f.family == 6)
 SAME_VPC = Condition("both ends are in one VPC", lambda f: f.vpc is VpcRelation.SAME)

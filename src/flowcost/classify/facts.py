@@ -50,6 +50,7 @@ _MIRRORED = (
     GatewayKind.TRANSIT_GATEWAY,
     GatewayKind.INTERNET_GATEWAY,
 )
+TRANSLATORS = (GatewayKind.NAT_GATEWAY, GatewayKind.REGIONAL_NAT_GATEWAY)
 
 
 class Way(Struct, frozen=True, kw_only=True):
@@ -140,7 +141,8 @@ def assemble(
     vpc = vpc_relation(local, remote) if vpc is None else vpc
     on_one_node = same_node(local, remote) if on_one_node is None else on_one_node
     remote_kind = end_kind(remote, remote_scope)
-    private = local_scope is not Scope.PUBLIC and remote_scope is not Scope.PUBLIC
+    # Public IPv4 leaves the VPC even towards the VPC itself; IPv6 does not.
+    private = family == 6 or Scope.PUBLIC not in (local_scope, remote_scope)
     gateway = _gateway(way, remote_kind, vpc=vpc, private=private)
     device = way.device
     if way.seen_at is None and remote_kind in ENDPOINTS:
@@ -168,12 +170,30 @@ def assemble(
     )
 
 
+def beyond_nat(facts: Facts) -> Facts:
+    """Return the stretch between a NAT gateway and the far end: there the gateway is the client."""
+    public = facts.remote_public
+    return msgspec.structs.replace(
+        facts,
+        local_kind=EndKind.NAT_GATEWAY,
+        local_region=facts.gateway_region,
+        local_az=facts.gateway_az,
+        local_public=public,
+        same_node=False,
+        vpc=VpcRelation.OTHER,
+        gateway=GatewayKind.INTERNET_GATEWAY if public else GatewayKind.UNKNOWN,
+    )
+
+
 def mirror(facts: Facts) -> Facts | None:
     """Return the same transmission as the far end would have seen it, or None.
 
     None where the far end carries no interface of its own or stands behind a device that hides
-    it (NAT, endpoint): then nothing follows for that end from what was seen here.
+    it (endpoint, VPN): then nothing follows for that end from what was seen here. What came
+    through a NAT gateway, the far end saw come from the gateway.
     """
+    if facts.gateway in TRANSLATORS:
+        facts = beyond_nat(facts)
     if facts.remote_kind not in INTERFACES or facts.gateway not in _MIRRORED:
         return None
     back = Direction.RECEIVE if facts.direction is Direction.TRANSMIT else Direction.TRANSMIT

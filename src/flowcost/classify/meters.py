@@ -106,16 +106,15 @@ def inter_region(stem: str) -> MeterRule:
     """Charge bytes that leave a region at the source; the arriving line exists at $0.
 
     `stem` names the way (`PublicIP`, `VPCPeering`, `TGWPeering`), empty if it is not known.
-    AWS names both lines by (this region, other region).
+    AWS names both lines by (this region, other region), a load balancer's by its own operation.
     """
-    return lambda facts: (
-        _line(
-            facts,
-            _directed(facts, "AWS") + "-Bytes",
-            _directed(facts, stem),
-            to_region=facts.remote_region,
-        ),
-    )
+
+    def fire(facts: Facts) -> tuple[Meter, ...]:
+        own = PUBLIC_OPERATIONS.get(facts.local_kind, stem) if stem == "PublicIP" else stem
+        meter = _directed(facts, "AWS") + "-Bytes"
+        return (_line(facts, meter, _directed(facts, own), to_region=facts.remote_region),)
+
+    return fire
 
 
 def internet(facts: Facts) -> tuple[Meter, ...]:
@@ -172,8 +171,6 @@ def hop_to_gateway(facts: Facts) -> tuple[Meter, ...]:
     VPCs joined by a transit gateway the sender pays its processing: the client on the way out,
     the gateway's account on the way back. A zone that is not known leaves the hop unpriced.
     """
-    if facts.gateway is GatewayKind.REGIONAL_NAT_GATEWAY:
-        return ()  # present in the client's own zone
     if facts.gateway_vpc is VpcRelation.OTHER:
         region, at = (
             (facts.local_region, Position.LOCAL)
@@ -181,6 +178,8 @@ def hop_to_gateway(facts: Facts) -> tuple[Meter, ...]:
             else (facts.gateway_region, Position.GATEWAY)
         )
         return (_device("TransitGateway-Bytes", "TransitGatewayVPC", region, at),)
+    if facts.gateway is GatewayKind.REGIONAL_NAT_GATEWAY:
+        return ()  # present in the client's own zone
     if not facts.local_az or not facts.gateway_az:
         return unpriced(facts)
     if facts.local_az == facts.gateway_az:
