@@ -20,9 +20,10 @@ from flowcost.pipeline.world import create
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# A gateway's row fires the client's own leg only where the client has no sensor of its own;
-# the far end's meters fire only where the far end is ours and has none. Rows are summed by
-# numbers; texts are joined to the sums.
+# A gateway's row fires the client's own leg only where the client has no sensor of its own, and
+# what a device on the way charges the client only where the client's sensor does not know the
+# way; the far end's meters fire only where the far end is ours and has no sensor. Rows are summed
+# by numbers; texts are joined to the sums.
 SUM = f"""
 CREATE OR REPLACE TEMP TABLE summed AS
 WITH keyed AS (SELECT *, {KEY} AS combination FROM booked WHERE counts)
@@ -33,14 +34,16 @@ SELECT k.hour, k.context, k.via, k.gateway_account, f.fired_no,
             WHEN NOT f.mirrored AND k.local_id = 0 THEN k.local_address END AS near_address,
        CASE WHEN f.mirrored AND k.local_id = 0 THEN k.local_address
             WHEN NOT f.mirrored AND k.remote_id = 0 THEN k.remote_address END AS far_address,
+       NOT (k.at_gateway AND k.local_sensor) AS carries,
        sum(k.bytes)::BIGINT AS bytes, sum(k.packets)::BIGINT AS packets
 FROM keyed k
 JOIN fired f USING (combination)
 JOIN identities_known e ON e.identity_id = k.remote_id
 WHERE CASE
     WHEN f.mirrored THEN e.cloud_account_id <> '' AND NOT k.remote_sensor
-    WHEN k.at_gateway AND f.position = 'local' AND f.leg <> '' AND f.provenance = 'implied'
-        THEN NOT k.local_sensor
+    WHEN k.at_gateway AND f.position = 'local' AND f.leg = 'processing'
+        THEN NOT k.local_explained
+    WHEN k.at_gateway AND f.position = 'local' THEN NOT k.local_sensor
     ELSE true END
 GROUP BY ALL
 """
@@ -60,8 +63,9 @@ SELECT s.hour, c.tenant, c.cluster, f.provider,
             WHEN f.mirrored AND c.initiator = 'remote' THEN 'local'
             ELSE c.initiator END AS initiator,
        s.via,
-       CASE WHEN f.ordinal = 0 AND NOT f.mirrored THEN s.bytes ELSE 0 END AS bytes,
-       CASE WHEN f.ordinal = 0 AND NOT f.mirrored THEN s.packets ELSE 0 END AS packets,
+       CASE WHEN f.ordinal = 0 AND NOT f.mirrored AND s.carries THEN s.bytes ELSE 0 END AS bytes,
+       CASE WHEN f.ordinal = 0 AND NOT f.mirrored AND s.carries THEN s.packets ELSE 0 END
+           AS packets,
        s.bytes AS quantity, 'bytes' AS unit, f.rate_id,
        (s.bytes::HUGEINT * f.numerator::HUGEINT)::DECIMAL(38, 0) AS list_cost,
        f.verdict_id, c.observer_type, c.source
