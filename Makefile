@@ -19,11 +19,11 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP)
-	$(BIN)/pytest -q -n auto
+	$(BIN)/pytest -q -n auto --ignore=tests/oracle
 
 # The oracle: separate code and its own rate sheet re-derive every figure.
 sim: $(STAMP)
-	$(BIN)/pytest -q tests/oracle
+	$(BIN)/pytest -q -n auto --dist loadfile tests/oracle
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
