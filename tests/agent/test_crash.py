@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -105,7 +106,7 @@ def test_a_crash_after_any_step_loses_nothing_and_doubles_nothing(wire, agents, 
     assert dying.returncode == 9
     with wire.serve("b", "udp_server", B, "5000"), wire.serve("b", "tcp_server", B, "80"):
         wire.run("a", "udp_requests", B, "5000", "50")
-        wire.run("a", "churn", B, "80", "20")
+        wire.run("a", "requests", B, "80", "20")
         time.sleep(0.1)
     kill(again)
     truth = wire.truth()
@@ -113,11 +114,24 @@ def test_a_crash_after_any_step_loses_nothing_and_doubles_nothing(wire, agents, 
     assert counted == (*truth["a4"], *truth["b4"])
 
 
+@contextmanager
+def servers(wire):
+    with (
+        wire.serve("b", "tcp_server", B, "80"),
+        wire.serve("b", "tcp_once", B, "81"),
+        wire.serve("b", "udp_server", B, "5000"),
+    ):
+        yield
+
+
 def load(wire):
-    """Start about four seconds of mixed traffic; return the processes."""
+    """Start some eight seconds of mixed traffic; return the processes.
+
+    No connection ends in TIME_WAIT at a: that state has no socket, its packets no cgroup.
+    """
     return [
-        wire.start("a", "requests", B, "80", "12000"),
-        wire.start("a", "churn", B, "80", "4000"),
+        wire.start("a", "requests", B, "80", "60000"),
+        wire.start("a", "churn", B, "81", "6000", "last"),
         wire.start("a", "churn", B, "80", "3000", "reset"),
         wire.start("a", "udp_requests", B, "5000", "12000", "unconnected"),
         wire.start("a", "udp_requests", B, "5000", "12000", "connected"),
@@ -129,11 +143,13 @@ def test_twenty_kills_and_five_upgrades_under_load_lose_nothing_and_double_nothi
     first = agents.start()
     assert first.stdout.readline() == "ready\n"
     wire.truth()
-    with wire.serve("b", "tcp_server", B, "80"), wire.serve("b", "udp_server", B, "5000"):
+    with servers(wire):
         traffic = load(wire)
         agent, kills, upgrades, started = first, 0, 0, time.monotonic()
         while (kills < 20 or upgrades < 5) and time.monotonic() - started < 50:
             time.sleep(0.03 + 0.01 * (kills % 7))
+            if all(process.poll() is not None for process in traffic):
+                traffic += load(wire)
             kill(agent)
             kills += 1
             # An upgrade: other settings in the program, and every other time other maps.
@@ -150,10 +166,8 @@ def test_twenty_kills_and_five_upgrades_under_load_lose_nothing_and_double_nothi
         truth = wire.truth()
     assert (kills, upgrades) == (20, 5)
     counted = agents.finish(flows)
-    assert counted[:2] == truth["a4"]
-    # The receiving side of an abortive close may see packets no socket is left for.
-    assert 0 <= truth["b4"][1] - counted[3] <= 100
-    assert 0 <= truth["b4"][0] - counted[2] <= 100 * 60
+    assert truth["a4"][1] > 50_000
+    assert counted == (*truth["a4"], *truth["b4"])
 
 
 @pytest.mark.slow
@@ -161,7 +175,7 @@ def test_a_drain_every_few_milliseconds_loses_nothing_under_churn(wire, capture)
     wire.truth()
     sums = [0, 0, 0, 0]
     drains = 0
-    with wire.serve("b", "tcp_server", B, "80"), wire.serve("b", "udp_server", B, "5000"):
+    with servers(wire):
         traffic = load(wire)
         while any(process.poll() is None for process in traffic):
             drains += 1
@@ -173,9 +187,8 @@ def test_a_drain_every_few_milliseconds_loses_nothing_under_churn(wire, capture)
         for index, value in enumerate(total(capture.drain())):
             sums[index] += value
         truth = wire.truth()
-    assert drains > 50
-    assert (sums[0], sums[1]) == truth["a4"]
-    assert 0 <= truth["b4"][1] - sums[3] <= 100
+    assert drains > 10
+    assert tuple(sums) == (*truth["a4"], *truth["b4"])
 
 
 def test_a_full_map_loses_no_byte_to_silence(wire, spool, bpffs):

@@ -45,6 +45,19 @@ def tcp_server(host, port):
         os._exit(0)
 
 
+def tcp_once(host, port):
+    """Answer one request a connection and close first, so that TIME_WAIT is at this end."""
+    with tcp(host) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, int(port)))
+        listener.listen(512)
+        ready()
+        while True:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(ConnectionError):
+                connection.sendall(connection.recv(64))
+
+
 def bulk(host, port, size):
     with tcp(host) as s:
         s.connect((host, int(port)))
@@ -80,6 +93,8 @@ def churn(host, port, count, how="fin"):
             s.connect((host, int(port)))
             s.sendall(b"x" * 64)
             s.recv(64)
+            if how == "last":
+                s.recv(64)
 
 
 def refused(host, port, count):
