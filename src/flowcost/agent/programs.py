@@ -73,8 +73,8 @@ class Settings(Struct, frozen=True, kw_only=True):
                     hint="Name the block that holds them all.",
                 )
             width = 4 if version == 4 else 16
-            never = b"\xff" * width + bytes(width)
-            blocks[version] += [never] * (limit - len(blocks[version]))
+            no_range = bytes(2 * width)
+            blocks[version] += [no_range] * (limit - len(blocks[version]))
         return {
             "mtu": struct.pack("<I", self.mtu),
             "service4": b"".join(blocks[4]),

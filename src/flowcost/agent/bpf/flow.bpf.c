@@ -25,10 +25,8 @@ enum { PASS = 1 };
 
 /* Settings, written by the loader before the kernel freezes them: the verifier folds them. */
 const volatile u32 mtu SECTION(".rodata") = 1500;
-const volatile u32 service4[4][2] SECTION(".rodata") = {
-	{ ~0u, 0 }, { ~0u, 0 }, { ~0u, 0 }, { ~0u, 0 } }; /* network, mask; the default never matches */
-const volatile u64 service6[2][4] SECTION(".rodata") = {
-	{ ~0ull, ~0ull, 0, 0 }, { ~0ull, ~0ull, 0, 0 } };
+const volatile u32 service4[4][2] SECTION(".rodata") = {}; /* network, mask; mask 0 is no range */
+const volatile u64 service6[2][4] SECTION(".rodata") = {}; /* the same, in two words each */
 
 #define HASH(key, value) { BPF_MAP_TYPE_HASH, sizeof(key), sizeof(value), 1, 0 }
 #define ONE_OF_TWO { BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 1, 0 }
@@ -59,12 +57,12 @@ INLINE void add(struct counters *to, const struct packet *p)
 	if (p->transmitted) {
 		__sync_fetch_and_add(&to->transmitted_bytes, p->bytes);
 		__sync_fetch_and_add(&to->transmitted_packets, p->packets);
-		if (p->handshake)
+		if (UNLIKELY(p->handshake))
 			__sync_fetch_and_add(&to->local_handshakes, 1);
 	} else {
 		__sync_fetch_and_add(&to->received_bytes, p->bytes);
 		__sync_fetch_and_add(&to->received_packets, p->packets);
-		if (p->handshake)
+		if (UNLIKELY(p->handshake))
 			__sync_fetch_and_add(&to->remote_handshakes, 1);
 	}
 }
@@ -87,7 +85,7 @@ INLINE int add_or_insert(void *map, const void *key, const struct packet *p)
 {
 	struct counters first, *found = bpf_map_lookup_elem(map, key);
 
-	if (!found) {
+	if (UNLIKELY(!found)) {
 		set(&first, p);
 		if (!bpf_map_update_elem(map, key, &first, BPF_NOEXIST))
 			return 1;
@@ -136,7 +134,7 @@ INLINE int in_service4(u32 address)
 {
 #pragma unroll
 	for (int i = 0; i < 4; i++)
-		if ((address & service4[i][1]) == service4[i][0])
+		if (service4[i][1] && (address & service4[i][1]) == service4[i][0])
 			return 1;
 	return 0;
 }
@@ -147,7 +145,8 @@ INLINE int in_service6(const u32 *address)
 
 #pragma unroll
 	for (int i = 0; i < 2; i++)
-		if ((high & service6[i][2]) == service6[i][0] && (low & service6[i][3]) == service6[i][1])
+		if (service6[i][2] && (high & service6[i][2]) == service6[i][0] &&
+		    (low & service6[i][3]) == service6[i][1])
 			return 1;
 	return 0;
 }
@@ -156,25 +155,31 @@ INLINE int in_service6(const u32 *address)
  * authentication headers of IPv6 are skipped. A later fragment has no transport header. */
 struct place {
 	u32 offset;
-	u8 transport, first, jumbo;
+	u8 transport, first, jumbo, zero;
+	u32 source[4], destination[4]; /* IPv4: the first word */
 };
 
 APART int find_transport(const struct __sk_buff *skb, struct place *at)
 {
-	u8 head[40];
+	u32 words[10] = {};
+	u8 *head = (u8 *)words;
 
 	at->first = 1;
 	at->jumbo = 0;
 	if (skb->protocol == htons(IP)) {
-		if (bpf_skb_load_bytes(skb, 0, head, 20))
-			return 0;
+		if (bpf_skb_load_bytes(skb, 0, words, 20))
+			goto cut;
+		at->source[0] = words[3];
+		at->destination[0] = words[4];
 		at->offset = (head[0] & 15) * 4;
 		at->transport = head[9];
 		at->first = !((head[6] & 0x1f) | head[7]);
 		return 1;
 	}
-	if (bpf_skb_load_bytes(skb, 0, head, 40))
-		return 0;
+	if (bpf_skb_load_bytes(skb, 0, words, 40))
+		goto cut;
+	__builtin_memcpy(at->source, words + 2, 16);
+	__builtin_memcpy(at->destination, words + 6, 16);
 	at->offset = 40;
 	at->transport = head[6];
 	/* RFC 2675; the kernel's own super-packets over 64 KiB carry the option, the wire does not. */
@@ -200,6 +205,9 @@ APART int find_transport(const struct __sk_buff *skb, struct place *at)
 			return 1;
 	}
 	return 1;
+cut:
+	__builtin_memset(at, 0, sizeof(*at));
+	return 0;
 }
 
 /* A packet that the wire carries as several: by segmentation offload, or as fragments. */
@@ -327,19 +335,6 @@ APART u64 packet_ports(const struct __sk_buff *skb, const struct place *at, u32 
 	return result;
 }
 
-/* Both ends as they stand in a packet: `local` and `remote` of `words` 32-bit words each. */
-INLINE void packet_ends(const struct __sk_buff *skb, u32 *local, u32 *remote, const u32 words,
-			const u32 transmitted)
-{
-	const u32 source = words == 1 ? 12 : 8, destination = source + words * 4;
-
-	if (bpf_skb_load_bytes(skb, transmitted ? source : destination, local, words * 4) ||
-	    bpf_skb_load_bytes(skb, transmitted ? destination : source, remote, words * 4)) {
-		__builtin_memset(local, 0, words * 4);
-		__builtin_memset(remote, 0, words * 4);
-	}
-}
-
 INLINE int count(const struct __sk_buff *skb, const u32 transmitted)
 {
 	struct packet p = { .packets = 1, .transmitted = transmitted };
@@ -349,13 +344,13 @@ INLINE int count(const struct __sk_buff *skb, const u32 transmitted)
 	u64 cgroup, pair;
 	void *map;
 
-	if (LOAD(skb->ifindex) == LOOPBACK)
+	if (UNLIKELY(LOAD(skb->ifindex) == LOOPBACK))
 		return PASS; /* never leaves the namespace */
 	sk = skb->sk;
-	if (!sk)
+	if (UNLIKELY(!sk))
 		return PASS;
 	sk = bpf_sk_fullsock(sk);
-	if (!sk)
+	if (UNLIKELY(!sk))
 		return PASS;
 	type = LOAD(sk->type);
 	transport = LOAD(sk->protocol);
@@ -364,22 +359,21 @@ INLINE int count(const struct __sk_buff *skb, const u32 transmitted)
 	connected = (type == STREAM && transport == TCP && state != LISTEN) ||
 		    (type == DATAGRAM && transport == UDP && state == ESTABLISHED);
 	/* A raw socket is handed copies of packets that their own socket receives as well. */
-	if (!transmitted && type == RAW && (transport == TCP || transport == UDP))
+	if (!transmitted && UNLIKELY(type == RAW) && (transport == TCP || transport == UDP))
 		return PASS;
 	cgroup = bpf_sk_cgroup_id(sk);
 	p.bytes = LOAD(skb->len);
-	if (LOAD(skb->gso_size) || p.bytes > mtu)
+	if (UNLIKELY(LOAD(skb->gso_size) || p.bytes > mtu))
 		split(skb, &p);
 
-	if (connected) {
+	if (LIKELY(connected)) {
 		local_port = LOAD(sk->src_port);
 		remote_port = htons((u16)LOAD(sk->dst_port));
 		p.handshake = transmitted && transport == TCP && state == SYN_SENT;
 	}
 	/* The kernel frees the port before it sends the reset of an abortive close. */
-	if (!connected || !local_port) {
-		if (!find_transport(skb, &at))
-			at.first = 0;
+	if (UNLIKELY(!connected || !local_port)) {
+		find_transport(skb, &at);
 		pair = packet_ports(skb, &at, transmitted);
 		local_port = pair & 0xffff;
 		if (!connected) {
@@ -397,11 +391,12 @@ INLINE int count(const struct __sk_buff *skb, const u32 transmitted)
 			key.local = LOAD(sk->src_ip4);
 			key.remote = LOAD(sk->dst_ip4);
 		} else {
-			packet_ends(skb, &key.local, &key.remote, 1, transmitted);
+			key.local = transmitted ? at.source[0] : at.destination[0];
+			key.remote = transmitted ? at.destination[0] : at.source[0];
 		}
 		key.transport = transport;
 		key.zero = 0;
-		if (!transmitted && remote_port == 53) {
+		if (!transmitted && UNLIKELY(remote_port == 53)) {
 			struct dns_head head = { .cgroup = cgroup, .client_port = local_port, .transport = transport };
 
 			*(u16 *)(head.server + 10) = *(u16 *)(head.client + 10) = 0xffff;
@@ -430,11 +425,12 @@ INLINE int count(const struct __sk_buff *skb, const u32 transmitted)
 			key.remote[2] = LOAD(sk->dst_ip6[2]);
 			key.remote[3] = LOAD(sk->dst_ip6[3]);
 		} else {
-			packet_ends(skb, key.local, key.remote, 4, transmitted);
+			__builtin_memcpy(key.local, transmitted ? at.source : at.destination, 16);
+			__builtin_memcpy(key.remote, transmitted ? at.destination : at.source, 16);
 		}
 		key.transport = transport;
 		key.zero = 0;
-		if (!transmitted && remote_port == 53) {
+		if (!transmitted && UNLIKELY(remote_port == 53)) {
 			struct dns_head head = { .cgroup = cgroup, .client_port = local_port, .transport = transport };
 
 			__builtin_memcpy(head.server, key.remote, 16);

@@ -53,6 +53,8 @@ static void (*const bpf_ringbuf_discard)(void *data, u64 flags) = (void *)133;
 #define SECTION(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))
 #define APART static __attribute__((noinline))
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define htons(x) __builtin_bswap16(x)
 
 /* Keeps two loads through one pointer apart: merged into "pointer += offset; load" by clang, the
