@@ -1,9 +1,10 @@
 """Columns are data: one table from which files, group keys and documents derive.
 
 Types are words, not library objects: `int` is 64-bit signed, `exact` an integer of up to 38
-digits (money numerators, summed bytes), `address` 16 bytes, `instant` microseconds UTC. What a
-view shows also says `bytes` (an integer count of bytes) and `money` (a numerator over
-`money.ONE`), so that it is written in the reader's units.
+digits (money numerators, summed bytes), `printed` a decimal as a bill prints it (ten places),
+`address` 16 bytes, `instant` microseconds UTC. What a view shows also says `bytes` (an integer
+count of bytes) and `money` (a numerator over `money.ONE`), so that it is written in the reader's
+units.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ DUCKDB_TYPES = {
     "int": "BIGINT",
     "small": "INTEGER",
     "exact": "DECIMAL(38,0)",
+    "printed": "DECIMAL(38,10)",
     "money": "DECIMAL(38,0)",
     "bytes": "BIGINT",
     "text": "VARCHAR",
@@ -187,12 +189,48 @@ CHARGES = (
     Column("source", "text", "where the flows came from", group_key=True),
 )
 
+BILL_LINES = (
+    Column("line", "int", "number of the line in the order read"),
+    Column("provider", "text", "cloud provider"),
+    Column("payer_account", "text", "account that is invoiced"),
+    Column("account", "text", "account that used; empty if the bill does not say"),
+    Column("billing_month", "day", "first day of the month that is invoiced"),
+    Column("period_start", "instant", "start of the charge period, UTC"),
+    Column("period_end", "instant", "end of the charge period, exclusive"),
+    Column("grain", "text", "hour, day or month: how long the period is"),
+    Column("resource_id", "text", "resource as the bill prints it; empty if it does not"),
+    Column("usage_type", "text", "usage type as the bill prints it"),
+    Column("metered_as", "text", "usage type as the ledger spells it; joins both"),
+    Column("meter", "text", "meter without its region; empty if Flowcost does not know it"),
+    Column("counts", "text", "bytes, hours, lcu_hours, gbps_hours, or other"),
+    Column("operation", "text", "operation as the bill prints it; empty if it does not"),
+    Column("region", "text", "region whose rate applies"),
+    Column("to_region", "text", "other region of an inter-region line"),
+    Column("line_type", "text", "usage, credit, refund, tax, discount, fee or other"),
+    Column("quantity", "printed", "quantity in units of `unit`"),
+    Column("unit", "text", "unit as the bill prints it"),
+    Column("unit_bytes", "int", "bytes (or ones) in a unit"),
+    Column("bytes", "int", "metered bytes, recovered from the quantity; null if not bytes"),
+    Column("unit_price", "printed", "price per unit on this line"),
+    Column("list_price", "printed", "public price per unit"),
+    Column("cost", "exact", "billed, before credits: numerator over money.ONE"),
+    Column("list_cost", "exact", "at public prices"),
+    Column("contracted_cost", "exact", "at negotiated prices"),
+    Column("effective_cost", "exact", "after discounts and amortisation"),
+    Column("currency", "text", "ISO 4217"),
+    Column("sku", "text", "provider SKU"),
+    Column("rate_code", "text", "SKU, term and tier of the price"),
+    Column("invoice", "text", "invoice number; empty while the bill is an estimate"),
+    Column("source", "text", "file the line was read from"),
+)
+
 TABLES = {
     "flows": FLOWS,
     "identities": IDENTITIES,
     "verdicts": VERDICTS,
     "rates": RATES,
     "charges": CHARGES,
+    "bill_lines": BILL_LINES,
 }
 
 
