@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -69,7 +69,7 @@ class Table(Struct, frozen=True):
     """Columns and rows; money is numerators over `money.ONE`."""
 
     columns: tuple[Column, ...]
-    rows: tuple[tuple[object, ...], ...]
+    rows: tuple[tuple[Any, ...], ...]
 
 
 class Totals(Struct, frozen=True, kw_only=True):

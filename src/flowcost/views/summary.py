@@ -39,7 +39,8 @@ def caveats(found: Totals, selection: Selection) -> list[str]:
 def shown(table: Table) -> list[tuple[object, ...]]:
     """Return the rows of `query.costs` for eyes: what is wholly unpriced costs nothing known."""
     return [
-        (*row[:-2], None if row[-1] and not row[-2] else row[-2], row[-1]) for row in table.rows
+        (*keys, size, None if unpriced and not cost and unpriced >= size else cost, unpriced)
+        for *keys, size, cost, unpriced in table.rows
     ]
 
 

@@ -25,4 +25,4 @@ echarts.use([
   SVGRenderer,
 ]);
 
-export const { init, version } = echarts;
+export const { getInstanceByDom, init, version } = echarts;
