@@ -20,7 +20,6 @@ COMMANDS = {
     "costs": "Group and filter the ledger.",
     "explain": "Answer why: verdict, rule, evidence, rate, source.",
     "report": "Write a self-contained HTML report.",
-    "export": "Write the ledger or its analysis for other tools.",
     "rates": "List, show, check and compare rate books.",
     "doctor": "Say what this machine can do, and what it lacks.",
 }
