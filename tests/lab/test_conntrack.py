@@ -106,3 +106,13 @@ def test_ping_through_the_table_is_not_mistaken_for_a_connection(cluster, conntr
 
     cluster.namespaces["node-a"].call(echo)
     assert list(conntrack.translated()) == []
+
+
+def test_a_dump_that_was_not_read_to_its_end_does_not_block_the_next(cluster, conntrack):
+    service = cluster.plan.service("checkout")
+    cart = cluster.pods["cart-0"]
+    cart.call("tcp", host=service.v4, port=80, up=10, down=10, connections=700)
+    abandoned = conntrack.translated()
+    next(abandoned)
+    abandoned.close()
+    assert len(list(conntrack.translated())) == 700

@@ -119,29 +119,38 @@ class Conntrack:
         as long as their family. Kernels too old for the filter send every connection.
         """
         self._request()
-        buffer = self._buffer
-        while True:
-            size = self._receive()
-            at = 0
-            while at < size:
-                length, kind, flags, _, _ = _MESSAGE.unpack_from(buffer, at)
-                if flags & NLM_F_DUMP_INTR and kind == NLMSG_DONE:
-                    self.interrupted += 1
-                if kind == NLMSG_DONE:
-                    return
-                if kind == NLMSG_ERROR:
-                    raise _refused(-struct.unpack_from("=i", buffer, at + _MESSAGE.size)[0])
-                origin_at = at + _REQUEST
-                origin_length = buffer[origin_at] | buffer[origin_at + 1] << 8
-                shape = _SHAPES.get(origin_length)
-                if shape:
+        buffer, done = self._buffer, False
+        try:
+            while not done:
+                size = self._receive()
+                at = 0
+                while at < size:
+                    length, kind, flags, _, _ = _MESSAGE.unpack_from(buffer, at)
+                    if kind in {NLMSG_DONE, NLMSG_ERROR}:
+                        done = True
+                        self._ended(kind, flags, at)
+                        break
+                    origin_at = at + _REQUEST
+                    origin_length = buffer[origin_at] | buffer[origin_at + 1] << 8
+                    shape = _SHAPES.get(origin_length)
                     reply_at = origin_at + origin_length
-                    if buffer[reply_at] == origin_length:
+                    if shape and buffer[reply_at] == origin_length:
                         yield (
                             shape.unpack_from(buffer, origin_at + _FIRST_ADDRESS),
                             shape.unpack_from(buffer, reply_at + _FIRST_ADDRESS),
                         )
-                at += (length + 3) & ~3
+                    at += (length + 3) & ~3
+        finally:
+            # The kernel refuses a new dump while one is unread.
+            while not done:
+                self._receive()
+                done = _MESSAGE.unpack_from(buffer)[1] in {NLMSG_DONE, NLMSG_ERROR}
+
+    def _ended(self, kind: int, flags: int, at: int) -> None:
+        if kind == NLMSG_ERROR:
+            raise _refused(-struct.unpack_from("=i", self._buffer, at + _MESSAGE.size)[0])
+        if flags & NLM_F_DUMP_INTR:
+            self.interrupted += 1
 
     def _request(self) -> None:
         self._sequence += 1
@@ -153,14 +162,11 @@ class Conntrack:
         self._socket.send(head + body)
 
     def _receive(self) -> int:
-        """Receive one datagram of the current dump; left-overs of an abandoned one are skipped."""
-        while True:
-            try:
-                size = self._socket.recv_into(self._buffer)
-            except OSError as error:
-                raise _refused(error.errno or 0) from None
-            if _MESSAGE.unpack_from(self._buffer)[3] == self._sequence:
-                return size
+        """Receive one datagram of the dump: messages, or its end."""
+        try:
+            return self._socket.recv_into(self._buffer)
+        except OSError as error:
+            raise _refused(error.errno or 0) from None
 
 
 def fill(proc: Path = Path("/proc/sys/net/netfilter")) -> tuple[int, int]:

@@ -21,6 +21,8 @@ COMMANDS = {
     "explain": "Answer why: verdict, rule, evidence, rate, source.",
     "report": "Write a self-contained HTML report.",
     "rates": "List, show, check and compare rate books.",
+    "agent": "Count every byte of this node's pods, and serve metrics.",
+    "lab": "Prove the agent against the wire, on a real kernel (root).",
     "doctor": "Say what this machine can do, and what it lacks.",
 }
 
