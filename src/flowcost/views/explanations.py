@@ -38,12 +38,13 @@ def render_explanations(found: Sequence[Explanation], form: str) -> str | bytes:
     if form == "table":
         return "\n".join(map(_paragraph, found)) or "No charge matches.\n"
     if form == "json":
-        documents = [_document(explanation) for explanation in found]
+        documents = [document(explanation) for explanation in found]
         return json.dumps(documents, indent=1, ensure_ascii=False) + "\n"
     return render(COLUMNS, [_row(explanation) for explanation in found], form)
 
 
-def _document(found: Explanation) -> dict[str, object]:
+def document(found: Explanation) -> dict[str, object]:
+    """Return an explanation as machines read it; money is a decimal text."""
     money_text = None if found.list_cost is None else money.exact(found.list_cost)
     charge = {name: _plain(name, value) for name, value in found.charge.items()}
     rest = msgspec.to_builtins(found)
