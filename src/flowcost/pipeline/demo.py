@@ -145,8 +145,8 @@ def _row(outcome: Outcome, profile: str) -> Row:
 
 
 def _leg(line: tuple[Any, ...]) -> Leg:
-    cost = line[-1]
-    return Leg(*line[:-1], list_cost=None if cost is None else int(cost))
+    values: list[Any] = [*line[:-1], None if line[-1] is None else int(line[-1])]
+    return Leg(*values)
 
 
 def _one(outcome: Outcome, sql: str) -> tuple[Any, ...]:
