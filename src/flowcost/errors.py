@@ -98,3 +98,10 @@ class NotPermittedError(FlowcostError):
 
     code = "not-permitted"
     exit_code = EXIT_ENVIRONMENT
+
+
+class UnreachableError(FlowcostError):
+    """A server that was asked does not answer, or answers with an error."""
+
+    code = "unreachable"
+    exit_code = EXIT_ENVIRONMENT
