@@ -55,11 +55,13 @@ struct packet {
 INLINE void add(struct counters *to, const struct packet *p)
 {
 	if (p->transmitted) {
+		APART_FROM_OTHER_PATHS(to);
 		__sync_fetch_and_add(&to->transmitted_bytes, p->bytes);
 		__sync_fetch_and_add(&to->transmitted_packets, p->packets);
 		if (UNLIKELY(p->handshake))
 			__sync_fetch_and_add(&to->local_handshakes, 1);
 	} else {
+		APART_FROM_OTHER_PATHS(to);
 		__sync_fetch_and_add(&to->received_bytes, p->bytes);
 		__sync_fetch_and_add(&to->received_packets, p->packets);
 		if (UNLIKELY(p->handshake))
@@ -164,11 +166,11 @@ APART int find_transport(const struct __sk_buff *skb, struct place *at)
 	u32 words[10] = {};
 	u8 *head = (u8 *)words;
 
+	__builtin_memset(at, 0, sizeof(*at)); /* without CAP_PERFMON the verifier wants all of it set */
 	at->first = 1;
-	at->jumbo = 0;
 	if (skb->protocol == htons(IP)) {
 		if (bpf_skb_load_bytes(skb, 0, words, 20))
-			goto cut;
+			return 0;
 		at->source[0] = words[3];
 		at->destination[0] = words[4];
 		at->offset = (head[0] & 15) * 4;
@@ -177,7 +179,7 @@ APART int find_transport(const struct __sk_buff *skb, struct place *at)
 		return 1;
 	}
 	if (bpf_skb_load_bytes(skb, 0, words, 40))
-		goto cut;
+		return 0;
 	__builtin_memcpy(at->source, words + 2, 16);
 	__builtin_memcpy(at->destination, words + 6, 16);
 	at->offset = 40;
@@ -205,9 +207,6 @@ APART int find_transport(const struct __sk_buff *skb, struct place *at)
 			return 1;
 	}
 	return 1;
-cut:
-	__builtin_memset(at, 0, sizeof(*at));
-	return 0;
 }
 
 /* A packet that the wire carries as several: by segmentation offload, or as fragments. */

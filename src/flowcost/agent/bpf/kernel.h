@@ -61,4 +61,8 @@ static void (*const bpf_ringbuf_discard)(void *data, u64 flags) = (void *)133;
  * verifier refuses them ("pointer arithmetic on sock prohibited"). */
 #define LOAD(field) ({ u32 loaded_ = (field); asm volatile("" : "+r"(loaded_)); loaded_; })
 
+/* Keeps clang from merging two branches into one that adds a variable offset to a map value, which
+ * the verifier refuses without CAP_PERFMON. */
+#define APART_FROM_OTHER_PATHS(pointer) asm volatile("" : "+r"(pointer))
+
 #endif
