@@ -1,3 +1,4 @@
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -26,12 +27,16 @@ def serve():
     """Start a loopback server that answers by a function; return (url, what it was asked)."""
     servers = []
 
-    def start(answer):
+    def start(answer, tls=None):
         server = ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         server.answer, server.asked = answer, []
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}", server.asked
+        return f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}", server.asked
 
     yield start
     for server in servers:
