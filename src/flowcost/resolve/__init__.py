@@ -82,6 +82,21 @@ class Route(Struct, frozen=True, kw_only=True):
     valid_to: datetime = FOREVER
 
 
+class NetworkInterface(Struct, frozen=True, kw_only=True):
+    """A network interface as a flow log observes it.
+
+    `blocks` are (first, last) addresses, the primary one first, then the others and delegated
+    prefixes. `type` is the provider's interface type. `forwards` is true where the check of
+    source and destination is off: packets of others may pass.
+    """
+
+    id: str
+    account: str = ""
+    type: str = "interface"
+    forwards: bool = False
+    blocks: tuple[tuple[bytes, bytes], ...] = ()
+
+
 class Layer(Struct, frozen=True, kw_only=True):
     """Everything one source of identity knows. `source` is a name in `PRECEDENCE`."""
 
@@ -90,6 +105,7 @@ class Layer(Struct, frozen=True, kw_only=True):
     services: tuple[ServiceClaim, ...] = ()
     gateways: tuple[Gateway, ...] = ()
     routes: tuple[Route, ...] = ()
+    interfaces: tuple[NetworkInterface, ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
@@ -119,7 +135,7 @@ class Resolution(Struct, frozen=True, kw_only=True):
     a host holds at a time, it is the whole answer. `ranges` are disjoint in (address, time), and
     rows with equal `first` have equal `last`, so one search finds the block and a second its
     time. `routes` are disjoint in (address, time) per scope, likewise: the longest prefix has
-    won. `gateways` are disjoint in time per id. `identities` maps the content id to the
+    won. `gateways` are disjoint in time per id. `interfaces` are undated. `identities` maps the content id to the
     identity; id 0 is the empty identity.
     """
 
@@ -129,4 +145,5 @@ class Resolution(Struct, frozen=True, kw_only=True):
     services: tuple[ServiceClaim, ...] = ()
     gateways: tuple[Gateway, ...] = ()
     routes: tuple[Route, ...] = ()
+    interfaces: tuple[NetworkInterface, ...] = ()
     findings: tuple[Finding, ...] = ()

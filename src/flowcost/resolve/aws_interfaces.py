@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from flowcost.address import network, pack
 from flowcost.model import EndKind, Finding, Identity
-from flowcost.resolve import Claim, tags
+from flowcost.resolve import Claim, NetworkInterface, tags
 from flowcost.resolve.aws_directory import Tag
 from flowcost.resolve.aws_managed import Role, role
 from flowcost.resolve.aws_network import Networks
@@ -66,6 +66,7 @@ class Interface(Struct, rename="pascal"):
     interface_type: str = ""
     description: str = ""
     requester_managed: bool = False
+    source_dest_check: bool = True
     attachment: _Attachment = field(default_factory=_Attachment)
     private_ip_address: str = ""
     private_ip_addresses: list[_Private] = field(default_factory=list)
@@ -198,6 +199,18 @@ class Interfaces:
                     **tags.attributes((tag.key, tag.value) for tag in elastic.tags),
                 )
                 yield Claim(first=address, last=address, identity=identity)
+
+    def observed(self) -> Iterator[NetworkInterface]:
+        """Yield every interface as a flow log observes it."""
+        for interface in self.by_id.values():
+            singles = [(one, one) for one in dict.fromkeys(map(pack, interface.addresses()))]
+            yield NetworkInterface(
+                id=interface.network_interface_id,
+                account=interface.owner_id or self._place.account,
+                type=interface.interface_type or "interface",
+                forwards=not interface.source_dest_check,
+                blocks=(*singles, *map(network, interface.prefixes())),
+            )
 
     def of_resource(self, name: str) -> list[Interface]:
         """Return the interfaces that an AWS service made for the resource `name`."""

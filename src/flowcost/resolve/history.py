@@ -51,6 +51,9 @@ def _layer(source: str, starts: Sequence[datetime], moments: Sequence[Moment]) -
         routes=tuple(
             _dated(starts, [[one for layer in seen for one in layer.routes] for seen in shown])
         ),
+        interfaces=tuple(
+            {one.id: one for seen in shown for layer in seen for one in layer.interfaces}.values()
+        ),
         findings=_counted(
             finding for seen in shown for layer in seen for finding in layer.findings
         ),

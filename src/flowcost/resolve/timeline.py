@@ -23,6 +23,7 @@ from flowcost.resolve import (
     Claim,
     HostInterval,
     Layer,
+    NetworkInterface,
     RangeInterval,
     Resolution,
     ServiceClaim,
@@ -81,11 +82,16 @@ def build(layers: Iterable[Layer]) -> Resolution:
         services=_services(ordered),
         gateways=flat_gateways(ordered),
         routes=flat_routes(ordered),
+        interfaces=tuple(sorted((i for layer in ordered for i in layer.interfaces), key=_id)),
         findings=(
             *(finding for layer in ordered for finding in layer.findings),
             *merger.findings(),
         ),
     )
+
+
+def _id(interface: NetworkInterface) -> str:
+    return interface.id
 
 
 def _position(layer: Layer) -> int:
