@@ -10,6 +10,7 @@ from flowcost import money
 from flowcost.ledger import Input, Ledger
 from flowcost.pipeline.attribute import attribute
 from flowcost.pipeline.tiering import settle
+from flowcost.pipeline.world import World
 from flowcost.price import list_book
 from flowcost.resolve import declared, timeline
 
@@ -60,7 +61,7 @@ def post(ledger: Ledger, rows: list[tuple[int, str, int]]) -> None:
                 ]
             ),
         )
-        attribute(con, RESOLUTION, list_book(), ledger, [Input("flows", "1")])
+        attribute(con, World(con, RESOLUTION), list_book(), ledger, lambda _: [Input("flows", "1")])
 
 
 def lines(ledger: Ledger):

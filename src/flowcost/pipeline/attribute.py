@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from flowcost.pipeline.observe import observe
 from flowcost.pipeline.post import post, write
 from flowcost.pipeline.world import World
 from flowcost.price import NoRate, RateBook, marginal
-from flowcost.resolve import Resolution
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -38,22 +37,22 @@ class Attributed(Struct, frozen=True):
 
 def attribute(
     con: DuckDBPyConnection,
-    resolution: Resolution,
+    world: World,
     rates: RateBook,
     ledger: Ledger,
-    inputs: Sequence[Input],
+    inputs: Callable[[Partition], Sequence[Input]],
     *,
     assume_provider: str = "",
 ) -> Attributed:
     """Turn the relation `flows` (columns of `schema.FLOWS`) into ledger partitions.
 
     Every flow must lie within one hour; the sources split records that straddle. Partitions that
-    come out as they already are stay untouched.
+    come out as they already are stay untouched. A world serves any number of calls, so that a
+    month can be attributed hour by hour in bounded memory.
 
     Raises:
         LedgerError: a partition cannot be written; hours written before it stand.
     """
-    world = World(con, resolution)
     gather(con)
     observe(con, world)
     book(con)
@@ -67,7 +66,7 @@ def attribute(
     changed = write(con, ledger, decisions, inputs, book=rates.name)
     return Attributed(
         partitions=tuple(changed),
-        findings=(*resolution.findings, *_unpriced(decisions)),
+        findings=tuple(_unpriced(decisions)),
         cross_checked=tuple(cross_checked(con)),
         facts_decided=len({fired.combination for fired in decisions.fired}),
     )

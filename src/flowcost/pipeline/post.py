@@ -6,7 +6,7 @@ Enters: `booked`, `fired`. Leaves: a table `charged` with the columns of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -89,7 +89,7 @@ def write(
     con: DuckDBPyConnection,
     ledger: Ledger,
     decisions: Decisions,
-    inputs: Sequence[Input],
+    inputs: Callable[[Partition], Sequence[Input]],
     *,
     book: str,
 ) -> list[Partition]:
@@ -97,7 +97,7 @@ def write(
     create_rates(con, "rates_used", decisions.rates, book)
     create(con, "verdicts_decided", _verdicts(decisions))
     tables = Tables("charged", "identities_known", "verdicts_decided", "rates_used")
-    return put_hours(con, ledger, tables, lambda _: inputs)
+    return put_hours(con, ledger, tables, inputs)
 
 
 def _verdicts(decisions: Decisions) -> dict[str, pa.Array]:

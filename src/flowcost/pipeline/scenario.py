@@ -23,6 +23,7 @@ from flowcost.errors import SourceError
 from flowcost.ledger import Input, Ledger
 from flowcost.pipeline.attribute import Attributed, attribute
 from flowcost.pipeline.tiering import settle
+from flowcost.pipeline.world import World
 from flowcost.price import RateBook, list_book
 from flowcost.resolve import Layer, declared, timeline
 from flowcost.sources import flow_csv
@@ -103,10 +104,10 @@ def run(scenario: Scenario, rates: RateBook | None = None) -> Iterator[Outcome]:
         ledger = Ledger.open(folder, create=True)
         attributed = attribute(
             con,
-            timeline.build([scenario.world]),
+            World(con, timeline.build([scenario.world])),
             rates or list_book(),
             ledger,
-            scenario.inputs,
+            lambda _: scenario.inputs,
             assume_provider=scenario.about.assume_provider,
         )
         if scenario.about.tiering == "account_meter":

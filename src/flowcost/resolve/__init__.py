@@ -135,9 +135,8 @@ class Resolution(Struct, frozen=True, kw_only=True):
     a host holds at a time, it is the whole answer. `ranges` are disjoint in (address, time), and
     rows with equal `first` have equal `last`, so one search finds the block and a second its
     time. `routes` are disjoint in (address, time) per scope, likewise: the longest prefix has
-    won. `gateways` are disjoint in time per id. `interfaces` are undated. `identities` maps the content
-    id to the
-    identity; id 0 is the empty identity.
+    won. `gateways` are disjoint in time per id. `interfaces` are undated. `identities` maps the
+    content id to the identity; id 0 is the empty identity.
     """
 
     hosts: tuple[HostInterval, ...] = ()
