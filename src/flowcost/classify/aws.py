@@ -163,6 +163,9 @@ RULES: tuple[Rule, ...] = (
     # Zones were declared but no network was: private peers of one region count as one network.
     Rule("aws.same_zone.declared", (NO_ROUTE, PRIVATE, INTERFACE_ENDS, VPC_UNKNOWN, SAME_REGION,
                                     SAME_AZ), P.SAME_ZONE, (), "EC2", confidence=A),
+    Rule("aws.load_balancer.cross_az.declared", (NO_ROUTE, PRIVATE, INTERFACE_ENDS, FREE_BALANCER,
+                                                 VPC_UNKNOWN, SAME_REGION, OTHER_AZ),
+         P.CROSS_AZ, (), "ELB", confidence=A),
     Rule("aws.managed_service.cross_az.declared", (NO_ROUTE, PRIVATE, INTERFACE_ENDS, MANAGED,
                                                    VPC_UNKNOWN, SAME_REGION, OTHER_AZ),
          P.CROSS_AZ, (m.service_side,), "EC2", confidence=A),

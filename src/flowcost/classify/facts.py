@@ -192,7 +192,7 @@ def mirror(facts: Facts) -> Facts | None:
     it (endpoint, VPN): then nothing follows for that end from what was seen here. What came
     through a NAT gateway, the far end saw come from the gateway.
     """
-    if facts.gateway in TRANSLATORS:
+    if facts.gateway in TRANSLATORS and not facts.same_node:
         facts = beyond_nat(facts)
     if facts.remote_kind not in INTERFACES or facts.gateway not in _MIRRORED:
         return None

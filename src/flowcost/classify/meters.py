@@ -132,6 +132,8 @@ def classic_lb_processing(facts: Facts) -> tuple[Meter, ...]:
     """Charge a Classic Load Balancer once per byte: where the byte arrives."""
     if facts.local_kind is not EndKind.CLASSIC_LB or _out(facts):
         return ()
+    if facts.same_node or facts.remote_kind is EndKind.INFRASTRUCTURE:
+        return ()
     region = facts.local_region
     return (_device("DataProcessing-Bytes", "LoadBalancing", region, Position.LOCAL),)
 
@@ -192,14 +194,19 @@ def hop_to_gateway(facts: Facts) -> tuple[Meter, ...]:
         at=Position.GATEWAY,
         leg=Leg.RECEIVE if _out(facts) else Leg.TRANSMIT,
     )
-    return (*inter_zone(facts), gateway_leg)
+    return (*_client_leg(facts), gateway_leg)
+
+
+def _client_leg(facts: Facts) -> tuple[Meter, ...]:
+    """Charge the client's own side of a zone crossing to a device."""
+    return service_side(facts) if facts.local_kind is EndKind.MANAGED else inter_zone(facts)
 
 
 def zone_hop(facts: Facts) -> tuple[Meter, ...]:
     """Charge the client for another zone's endpoint or attachment (before 2022-04-01)."""
     if not facts.local_az or not facts.gateway_az or facts.local_az == facts.gateway_az:
         return ()
-    return inter_zone(facts)
+    return _client_leg(facts)
 
 
 def vpn_egress(facts: Facts) -> tuple[Meter, ...]:
