@@ -1,65 +1,31 @@
-"""What AWS meters while bytes travel: one function per stretch of the way.
+"""What AWS meters while bytes travel: from the sender, past every device, to the receiver.
 
-A transmission is walked from the sender to the receiver. Every metered interface on it adds
-`Line`s: at the sender, at the receiver, or at a gateway in between. Nothing here knows which
-sensor saw the bytes; `book` does. The figures follow AWS's public pricing pages.
+A transmission is walked once; every metered interface on the way adds `Line`s. Nothing here
+knows which sensor saw the bytes; `book` does.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 
 from .spelling import spell
+from .stretch import (
+    REGIONAL,
+    UNKNOWN,
+    WIRED,
+    Bill,
+    Line,
+    Way,
+    blank,
+    classic,
+    front_door,
+    pair,
+    regions,
+    wired,
+    zones,
+)
 from .world import Place, reach
-
-# What has a metered network interface of its own.
-WIRED = {
-    "compute", "managed", "nat_gateway", "application_lb", "network_lb", "classic_lb",
-    "gateway_lb",
-}  # fmt: skip
-BALANCERS = {"application_lb", "network_lb", "classic_lb"}
-
-
-@dataclass(frozen=True)
-class Line:
-    """One meter that fires: where, in which role, under which name."""
-
-    end: str  # sender, receiver, gateway
-    role: str  # transmit, receive, processing
-    usage: str
-    operation: str
-    region: str
-    to_region: str = ""
-
-
-@dataclass(frozen=True)
-class Way:
-    """How the bytes travel. `client` is the private side of a gateway: sender or receiver."""
-
-    kind: str
-    device: Place
-    device_vpc: str  # same, other, unknown: the client's network against the gateway's
-    client: str
-    inside: bool  # nothing contradicts delivery in one private network
-
-
-@dataclass(frozen=True)
-class Bill:
-    """The path's name, every line of the bill, and whether the way is understood."""
-
-    path: str
-    lines: tuple[Line, ...] = ()
-    known: bool = True
-    far_path: str = ""  # what the far end would call it, where that differs
-
-
-UNKNOWN = Bill("unknown", known=False)
-
-
-def blank(end: str, role: str, region: str) -> Line:
-    """Return a component that exists and cannot be named: its bytes stay, without a price."""
-    return Line(end, role, "", "", region)
 
 
 def walk(sender: Place, receiver: Place, way: Way, vpc: str, day: date) -> Bill:
@@ -90,7 +56,8 @@ def walk(sender: Place, receiver: Place, way: Way, vpc: str, day: date) -> Bill:
     else:
         bill = UNKNOWN
     if bill.known:
-        return replace(bill, lines=bill.lines + _classic(receiver))
+        arrives = bill.far_path != "unknown" or receiver is not far
+        return replace(bill, lines=bill.lines + (classic(receiver) if arrives else ()))
     return (
         Bill(
             "external_private" if far.kind in ("external_private", "on_premises") else "unknown",
@@ -99,110 +66,6 @@ def walk(sender: Place, receiver: Place, way: Way, vpc: str, day: date) -> Bill:
         if way.kind != "blackhole"
         else UNKNOWN
     )
-
-
-def _classic(receiver: Place) -> tuple[Line, ...]:
-    """A Classic Load Balancer charges every byte once, where it arrives."""
-    if receiver.kind != "classic_lb":
-        return ()
-    usage = spell("DataProcessing-Bytes", receiver.region)
-    return (Line("receiver", "processing", usage, "LoadBalancing", receiver.region),)
-
-
-def _pair(
-    sender: Place, receiver: Place, meters: tuple[str, str], operations: tuple[str, str]
-) -> tuple[Line, ...]:
-    """One line out at the sender, one line in at the receiver, within one region."""
-    return (
-        Line("sender", "transmit", spell(meters[0], sender.region), operations[0], sender.region),
-        Line("receiver", "receive", spell(meters[1], receiver.region), operations[1],
-             receiver.region),
-    )  # fmt: skip
-
-
-REGIONAL = ("DataTransfer-Regional-Bytes",) * 2
-
-
-def zones(sender: Place, receiver: Place) -> tuple[Line, ...] | None:
-    """Charge crossing a zone inside one network; None if a zone is not known."""
-    if not sender.zone or not receiver.zone:
-        return None
-    if sender.zone == receiver.zone:
-        return ()
-    if {sender.kind, receiver.kind} & {"application_lb", "classic_lb"}:
-        return ()
-    out, into = _pair(sender, receiver, REGIONAL, ("InterZone-Out", "InterZone-In"))
-    if sender.kind == "managed":
-        out = replace(out, usage=spell("DataTransfer-xAZ-Out-Bytes", sender.region), operation="")
-    if receiver.kind == "managed":
-        usage = spell("DataTransfer-xAZ-In-Bytes", receiver.region)
-        into = replace(into, usage=usage, operation="")
-    return out, into
-
-
-def regions(sender: Place, receiver: Place, stem: str) -> tuple[Line, ...]:
-    """Charge leaving a region at the source; the arriving line is printed at zero."""
-
-    def named(place: Place, suffix: str) -> str:
-        balancer = stem == "PublicIP" and place.kind in BALANCERS
-        return f"{'LoadBalancing-' if balancer else ''}{stem}-{suffix}" if stem else ""
-
-    here, there = sender.region, receiver.region
-    return (
-        Line("sender", "transmit", spell("AWS-Out-Bytes", here, there), named(sender, "Out"),
-             here, there),
-        Line("receiver", "receive", spell("AWS-In-Bytes", there, here), named(receiver, "In"),
-             there, here),
-    )  # fmt: skip
-
-
-def _wired(*places: Place) -> bool:
-    return all(place.kind in WIRED for place in places)
-
-
-def _only_ours(lines: tuple[Line, ...], sender: Place, receiver: Place) -> tuple[Line, ...]:
-    """Drop the lines of an end that has no interface of its own (a service, a stranger)."""
-    bearers = {"sender": sender, "receiver": receiver}
-    return tuple(line for line in lines if bearers[line.end].kind in WIRED)
-
-
-def front_door(sender: Place, receiver: Place, client: str, vpc: str) -> Bill:
-    """Public addresses: who stands at the other side decides."""
-    ours, far = (sender, receiver) if client == "sender" else (receiver, sender)
-    near = bool(ours.region) and ours.region == far.region
-    away = bool(ours.region and far.region) and not near
-    public = "public" in (reach(sender.address), reach(receiver.address))
-    new_family = ours.address.version == 6 and _wired(ours, far) and vpc == "other"
-    if near and (new_family or (public and far.kind in WIRED | {"ec2_public"})):
-        operations = tuple(
-            f"{'LoadBalancing-' if place.kind in BALANCERS else ''}PublicIP-{suffix}"
-            for place, suffix in ((sender, "Out"), (receiver, "In"))
-        )
-        lines = _pair(sender, receiver, REGIONAL, operations)
-        return Bill("cross_az", _only_ours(lines, sender, receiver))
-    if far.kind == "service" and near:
-        return Bill("cloud_service_public")
-    if away and (far.kind == "service" or (public and far.kind in WIRED | {"ec2_public"})):
-        lines = regions(sender, receiver, "PublicIP")
-        return Bill("cross_region", _only_ours(lines, sender, receiver))
-    if far.kind == "cloudfront" and ours.region:
-        usage = spell("CloudFront-Out-Bytes", ours.region)
-        out = (Line("sender", "transmit", usage, "", ours.region),) if client == "sender" else ()
-        return Bill("cloud_service_public", out)
-    if far.kind == "internet" and ours.region:
-        return _internet(ours, client)
-    return UNKNOWN
-
-
-def _internet(ours: Place, client: str) -> Bill:
-    operation = "LoadBalancing" if ours.kind in BALANCERS else "RunInstances"
-    if ours.kind == "nat_gateway":
-        operation = "NatGateway"
-    if client == "sender":
-        usage = spell("DataTransfer-Out-Bytes", ours.region)
-        return Bill("internet_egress", (Line("sender", "transmit", usage, operation, ours.region),))
-    usage = spell("DataTransfer-In-Bytes", ours.region)
-    return Bill("internet_ingress", (Line("receiver", "receive", usage, operation, ours.region),))
 
 
 def _nat(sender: Place, receiver: Place, way: Way, day: date) -> Bill:
@@ -220,7 +83,7 @@ def _nat(sender: Place, receiver: Place, way: Way, day: date) -> Bill:
     if reach(far.address) == "public":
         ends = (nat, far) if outward else (far, nat)
         onward = front_door(*ends, way.client, "other")
-    elif _wired(far) and far.region and far.region != nat.region:
+    elif wired(far) and far.region and far.region != nat.region:
         ends = (nat, far) if outward else (far, nat)
         onward = Bill("cross_region", regions(*ends, ""))
     nat_end = "sender" if outward else "receiver"
@@ -242,14 +105,20 @@ def _hop(client: Place, nat: Place, way: Way, *, outward: bool) -> tuple[Line, .
         return (_into_transit(payer, *end),)
     if way.kind == "regional_nat_gateway":
         return ()
-    ends = (client, nat) if outward else (nat, client)
-    crossed = zones(*ends)
+    near = _as_client(client)
+    crossed = zones(near, nat) if outward else zones(nat, near)
     client_end = "sender" if outward else "receiver"
     if crossed is None:
         return (blank(client_end, "transmit" if outward else "receive", client.region),)
     return tuple(
         line if line.end == client_end else replace(line, end="gateway") for line in crossed
     )
+
+
+def _as_client(place: Place) -> Place:
+    """The free crossing of a balancer is the one to its targets, not to a gateway."""
+    plain = "managed" if place.kind == "managed" else "compute"
+    return replace(place, words={**place.words, "kind": plain})
 
 
 def _into_transit(payer: Place, end: str) -> Line:
@@ -261,8 +130,10 @@ def _free_since_2022(sender: Place, receiver: Place, way: Way, day: date) -> tup
     """Reaching a device in another zone cost its client until 2022-04-01."""
     if day >= date(2022, 4, 1):
         return ()
-    ends = (sender, way.device) if way.client == "sender" else (way.device, receiver)
-    crossed = zones(*ends) or ()
+    outward, device = way.client == "sender", way.device
+    near = _as_client(sender if outward else receiver)
+    crossed = zones(near, device) if outward else zones(device, near)
+    crossed = crossed or ()
     return tuple(line for line in crossed if line.end == way.client)
 
 
@@ -327,19 +198,19 @@ def _peering(sender: Place, receiver: Place, way: Way, day: date) -> Bill:
         return Bill("cross_region", regions(sender, receiver, "VPCPeering"))
     operations = ("VPCPeering-Out", "VPCPeering-In")
     if day < date(2021, 5, 1):
-        return Bill("vpc_peering", _pair(sender, receiver, REGIONAL, operations))
+        return Bill("vpc_peering", pair(sender, receiver, REGIONAL, operations))
     if not sender.zone or not receiver.zone:
         return UNKNOWN
     if sender.zone == receiver.zone:
         return Bill("vpc_peering")
     named = ("VpcPeering-Out-Bytes", "VpcPeering-In-Bytes")
     meters = named if day >= date(2025, 4, 1) else REGIONAL
-    return Bill("vpc_peering", _pair(sender, receiver, meters, operations))
+    return Bill("vpc_peering", pair(sender, receiver, meters, operations))
 
 
 def _delivered(sender: Place, receiver: Place, way: Way, vpc: str) -> Bill:
     """In one network by zones; across regions by source, whatever carries the bytes."""
-    if not _wired(sender, receiver) or not sender.region or not receiver.region:
+    if not wired(sender, receiver) or not sender.region or not receiver.region:
         return UNKNOWN
     if sender.region != receiver.region:
         if way.kind != "unknown":

@@ -8,7 +8,8 @@ from datetime import datetime
 from fractions import Fraction
 
 from . import sheet as prices
-from .bill import WIRED, Bill, Line, Way, walk
+from .bill import walk
+from .stretch import WIRED, Bill, Line, Way
 from .world import Place, Row, World, reach
 
 LIVE = {"node_agent": 0, "interface": 1, "exporter": 2}

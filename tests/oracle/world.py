@@ -209,7 +209,7 @@ def _row(text: dict[str, str]) -> Row:
     return Row(
         start=instant(text["window_start"]),
         end=instant(text["window_end"]),
-        at_gateway=text.get("observer_type") == "gateway",
+        at_gateway=text.get("observer_type") in ("gateway", "tgw_attachment"),
         sensor=text.get("observer_type") or "node_agent",
         sends=text["direction"] == "transmit",
         local=ipaddress.ip_address(text["local_address"]),
