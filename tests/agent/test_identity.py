@@ -4,9 +4,9 @@ import pytest
 
 from flowcost import clock
 from flowcost.address import pack
-from flowcost.agent.identity import workload, world
+from flowcost.agent.identity import world
 from flowcost.agent.imds import Place
-from flowcost.agent.kubernetes import Metadata, OwnerReference, decode
+from flowcost.agent.kubernetes import decode
 from flowcost.errors import InventoryError
 from flowcost.lab import objects, plan
 from flowcost.model import EndKind
@@ -150,18 +150,33 @@ def test_without_kubernetes_the_node_still_has_its_place():
 
 
 @pytest.mark.parametrize(
-    ("owner", "labels", "expected"),
+    ("owner", "expected"),
     [
-        (("ReplicaSet", "cart-abc"), {"pod-template-hash": "abc"}, ("Deployment", "cart")),
-        (("ReplicaSet", "cart-abc"), {}, ("ReplicaSet", "cart-abc")),
-        (("StatefulSet", "db"), {}, ("StatefulSet", "db")),
-        (("Node", "node-a"), {}, ("Pod", "p")),
-        (None, {}, ("Pod", "p")),
+        (("ReplicaSet", f"web-{objects.HASH}"), ("Deployment", "web")),
+        (("ReplicaSet", "web-1"), ("ReplicaSet", "web-1")),
+        (("StatefulSet", "db"), ("StatefulSet", "db")),
+        (("Job", "report-29012345"), ("CronJob", "report")),
+        (None, ("Pod", "cart-0")),
     ],
 )
-def test_the_workload_is_what_controls_the_pod(owner, labels, expected):
-    owners = (OwnerReference(kind=owner[0], name=owner[1], controller=True),) if owner else ()
-    assert workload(Metadata(name="p", labels=labels, owner_references=owners)) == expected
+def test_the_workload_is_what_controls_the_pod(owner, expected):
+    def owned(resource, item):
+        if item["metadata"]["name"] == "cart-0":
+            owners = [{"kind": owner[0], "name": owner[1], "controller": True}] if owner else []
+            item["metadata"]["ownerReferences"] = owners
+
+    cart = shop_world(documents=edited(owned)).pods[SHOP.pod("cart-0").uid]
+    assert (cart.k8s_workload_kind, cart.k8s_workload_name) == expected
+
+
+def test_a_finished_pods_address_is_no_longer_its_own():
+    def finished(resource, item):
+        if item["metadata"]["name"] == "cart-0":
+            item["status"]["phase"] = "Succeeded"
+
+    known = shop_world(documents=edited(finished))
+    assert who(known, SHOP.pod("cart-0").v4).k8s_pod_name == ""
+    assert known.pods[SHOP.pod("cart-0").uid].k8s_pod_name == "cart-0"
 
 
 def test_a_document_that_is_no_list_names_the_command_that_prints_one():

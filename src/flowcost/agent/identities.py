@@ -52,16 +52,24 @@ class Source(Struct, frozen=True, kw_only=True):
         return read_files(self.directory) if self.directory else {}
 
     def world(self, documents: Mapping[str, bytes]) -> World:
-        """Return the world of these documents, now."""
-        return world(
-            decode(documents),
-            node_name=self.node,
-            cluster=self.cluster,
-            place=self.place,
-            at=clock.now(),
-            zone_ids=self.zone_ids,
-            layers=self.layers,
-        )
+        """Return the world of these documents, now.
+
+        Raises:
+            InventoryError: a document is not what its name says, or holds a broken address.
+        """
+        objects = decode(documents)
+        try:
+            return world(
+                objects,
+                node_name=self.node,
+                cluster=self.cluster,
+                place=self.place,
+                at=clock.now(),
+                zone_ids=self.zone_ids,
+                layers=self.layers,
+            )
+        except ValueError as error:  # a text that is no address or time
+            raise InventoryError(f"Kubernetes objects: {error}") from None
 
 
 def read_files(directory: Path) -> dict[str, bytes]:

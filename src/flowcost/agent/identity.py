@@ -15,29 +15,18 @@ from msgspec.structs import replace
 
 from flowcost.address import network, pack
 from flowcost.agent.imds import Place
-from flowcost.agent.kubernetes import (
-    Endpoint,
-    EndpointSlice,
-    Metadata,
-    Node,
-    Objects,
-    Pod,
-    Service,
-    TargetRef,
-)
+from flowcost.agent.kubernetes import Endpoint, EndpointSlice, Objects, Pod, Service, Target
 from flowcost.model import EndKind, Identity
 from flowcost.resolve import Claim, Layer, Resolution, ServiceClaim
-from flowcost.resolve.lookup import lookup
+from flowcost.resolve.kubernetes_nodes import node_identity
+from flowcost.resolve.kubernetes_owners import Owners
 from flowcost.resolve.timeline import build
 
-# Well-known labels and annotations of kubernetes.io; the zone id is a label on AWS nodes.
 ZONE = "topology.kubernetes.io/zone"
-REGION = "topology.kubernetes.io/region"
-ZONE_ID = "topology.k8s.aws/zone-id"
-TEMPLATE_HASH = "pod-template-hash"
 SERVICE_NAME = "kubernetes.io/service-name"
 CONFIG_HASH = "kubernetes.io/config.hash"
-PROVIDERS = {"aws": "aws", "gce": "gcp", "azure": "azure", "oci": "oci"}
+
+_OWNERS = Owners()  # by the names that controllers give: the agent lists no ReplicaSets
 
 
 class World(Struct, frozen=True, kw_only=True):
@@ -68,11 +57,13 @@ def world(
     `place` is of this node and wins over its labels; `zone_ids` maps zone names to zone ids where
     nodes carry no zone-id label.
     """
-    zones = _zones(objects.nodes, node_name, place, zone_ids or {})
-    nodes = {
-        node.metadata.name: _node(node, zones[node.metadata.name], cluster)
-        for node in objects.nodes
-    }
+    nodes = _zoned(
+        {node.metadata.name: node_identity(node, cluster, {}) for node in objects.nodes},
+        {node.metadata.name: node.metadata.labels.get(ZONE, "") for node in objects.nodes},
+        own=node_name,
+        place=place,
+        given=zone_ids or {},
+    )
     own = _placed(
         nodes.get(node_name) or Identity(kind=EndKind.COMPUTE, k8s_node_name=node_name), place
     )
@@ -88,7 +79,7 @@ def world(
             pods[mirror] = identity
     layer = Layer(
         source="kubernetes",
-        claims=tuple(_claims(objects, nodes, cluster)),
+        claims=tuple(_claims(objects, nodes, cluster, at)),
         services=tuple(_services(objects.services)),
     )
     resolution = build((layer, *layers))
@@ -104,45 +95,31 @@ def world(
     )
 
 
-def resolve(known: World, address: bytes, at: datetime) -> Identity:
-    """Return who `address` is; the empty identity if nobody knows."""
-    return lookup(known.resolution, address, at)
+def _zoned(
+    nodes: Mapping[str, Identity],
+    names: Mapping[str, str],
+    *,
+    own: str,
+    place: Place,
+    given: Mapping[str, str],
+) -> dict[str, Identity]:
+    """Return the nodes with zones in one spelling: ids if all are known, else names, else gaps.
 
-
-def _zones(
-    nodes: Sequence[Node], own: str, place: Place, given: Mapping[str, str]
-) -> dict[str, str]:
-    """Return each node's zone in one spelling: ids if all are known, else names, else nothing.
-
-    Names differ between accounts but mean the same within one cluster; an id is never compared
-    with a name.
+    Names differ between accounts but mean the same within one cluster, whose nodes are in one
+    account; an id is never compared with a name.
     """
-    ids: dict[str, str] = {}
-    names: dict[str, str] = {}
-    for node in nodes:
-        name, labels = node.metadata.name, node.metadata.labels
-        names[name] = labels.get(ZONE, "")
-        ids[name] = labels.get(ZONE_ID, "") or given.get(names[name], "")
-    learnt = {names[name]: zone for name, zone in ids.items() if zone and names[name]}
+    ids = {
+        name: node.cloud_availability_zone or given.get(names[name], "")
+        for name, node in nodes.items()
+    }
     if own in ids and place.zone_id:
         ids[own] = place.zone_id
-        learnt[names[own] or place.zone_name] = place.zone_id
+    learnt = {names[name]: zone for name, zone in ids.items() if zone and names[name]}
     ids = {name: zone or learnt.get(names[name], "") for name, zone in ids.items()}
-    if all(ids.values()) or not all(names.values()):
-        return ids
-    return names
-
-
-def _node(node: Node, zone: str, cluster: str) -> Identity:
-    scheme = node.spec.provider_id.partition("://")[0]
-    return Identity(
-        kind=EndKind.COMPUTE,
-        cloud_provider=PROVIDERS.get(scheme, ""),
-        cloud_region=node.metadata.labels.get(REGION, ""),
-        cloud_availability_zone=zone,
-        k8s_cluster_name=cluster,
-        k8s_node_name=node.metadata.name,
-    )
+    zones = names if all(names.values()) and not all(ids.values()) else ids
+    return {
+        name: replace(node, cloud_availability_zone=zones[name]) for name, node in nodes.items()
+    }
 
 
 def _placed(node: Identity, place: Place) -> Identity:
@@ -161,24 +138,8 @@ def _placed(node: Identity, place: Place) -> Identity:
     )
 
 
-def workload(metadata: Metadata) -> tuple[str, str]:
-    """Return kind and name of what runs a pod.
-
-    A ReplicaSet's name is its Deployment's plus the pod-template-hash label (Kubernetes,
-    "Deployments"), so no second look-up is needed. A pod without a controller is its own.
-    """
-    for owner in metadata.owner_references:
-        if not owner.controller or owner.kind == "Node":
-            continue
-        suffix = "-" + metadata.labels.get(TEMPLATE_HASH, "\0")
-        if owner.kind == "ReplicaSet" and owner.name.endswith(suffix):
-            return "Deployment", owner.name.removesuffix(suffix)
-        return owner.kind, owner.name
-    return "Pod", metadata.name
-
-
 def _pod(pod: Pod, nodes: Mapping[str, Identity]) -> Identity:
-    kind, name = workload(pod.metadata)
+    kind, name = _OWNERS.workload(pod.metadata)
     return replace(
         nodes.get(pod.spec.node_name) or Identity(kind=EndKind.COMPUTE),
         k8s_namespace_name=pod.metadata.namespace,
@@ -189,31 +150,30 @@ def _pod(pod: Pod, nodes: Mapping[str, Identity]) -> Identity:
     )
 
 
-def _claims(objects: Objects, nodes: Mapping[str, Identity], cluster: str) -> Iterator[Claim]:
+def _claims(
+    objects: Objects, nodes: Mapping[str, Identity], cluster: str, at: datetime
+) -> Iterator[Claim]:
     """Yield who has which address; where pods and endpoints name one address, the pod speaks."""
     for node in objects.nodes:
         for block in node.spec.pod_cidrs:
             first, last = network(block)
             yield Claim(first=first, last=last, identity=nodes[node.metadata.name])
-    hosts = {
-        **_endpoints(objects.endpointslices, nodes, cluster),
-        **{
-            ip.ip: _pod(pod, nodes)
-            for pod in objects.pods
-            if not pod.spec.host_network
-            for ip in pod.status.pod_ips
-        },
-        **{
-            one.address: nodes[node.metadata.name]
-            for node in objects.nodes
-            for one in node.status.addresses
-            if one.type in {"InternalIP", "ExternalIP"}
-        },
-        **{ip: _virtual(service, cluster) for service in objects.services for ip in _ips(service)},
-    }
-    for text, identity in hosts.items():
-        packed = pack(text)
-        yield Claim(first=packed, last=packed, identity=identity)
+    hosts = _endpoints(objects.endpointslices, nodes, cluster)
+    for pod in objects.pods:
+        if _holds_its_addresses(pod, at):
+            hosts.update(dict.fromkeys(pod.addresses(), _pod(pod, nodes)))
+    for node in objects.nodes:
+        hosts.update(dict.fromkeys(map(pack, node.addresses()), nodes[node.metadata.name]))
+    for service in objects.services:
+        hosts.update(dict.fromkeys(map(pack, _ips(service)), _virtual(service, cluster)))
+    for address, identity in hosts.items():
+        yield Claim(first=address, last=address, identity=identity)
+
+
+def _holds_its_addresses(pod: Pod, at: datetime) -> bool:
+    """Return whether the pod's addresses are its own: a finished pod's may be another's by now."""
+    validity = pod.validity()
+    return not pod.spec.host_network and validity is not None and at < validity[1]
 
 
 def _ips(service: Service) -> list[str]:
@@ -223,9 +183,9 @@ def _ips(service: Service) -> list[str]:
 
 def _endpoints(
     slices: Sequence[EndpointSlice], nodes: Mapping[str, Identity], cluster: str
-) -> dict[str, Identity]:
+) -> dict[bytes, Identity]:
     """Return backends by address; behind two Services, the first by name speaks for both."""
-    found: dict[str, Identity] = {}
+    found: dict[bytes, Identity] = {}
     ordered = sorted(slices, key=lambda one: one.metadata.labels.get(SERVICE_NAME, ""))
     for one in ordered:
         if one.address_type == "FQDN":
@@ -233,7 +193,7 @@ def _endpoints(
         for endpoint in one.endpoints or ():
             identity = _endpoint(one, endpoint, nodes, cluster)
             for text in endpoint.addresses:
-                found.setdefault(text, identity)
+                found.setdefault(pack(text), identity)
     return found
 
 
@@ -242,7 +202,7 @@ def _endpoint(
 ) -> Identity:
     pod = endpoint.target_ref
     if pod is None or pod.kind != "Pod":
-        pod = TargetRef()
+        pod = Target()
     place = nodes.get(endpoint.node_name or "")
     return replace(
         place or Identity(kind=EndKind.COMPUTE, k8s_cluster_name=cluster),

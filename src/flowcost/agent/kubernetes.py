@@ -1,4 +1,4 @@
-"""Kubernetes objects as the API and `kubectl get … -o json` spell them, and no more of them."""
+"""Kubernetes objects as the agent reads them: lists of the API, or what `kubectl get` printed."""
 
 from __future__ import annotations
 
@@ -9,124 +9,82 @@ import msgspec
 from msgspec import Struct, field
 
 from flowcost.errors import InventoryError
+from flowcost.resolve import kubernetes
+from flowcost.resolve.kubernetes_nodes import Meta, Node
+
+_S = TypeVar("_S", bound=Struct)
 
 
-class _Model(Struct, frozen=True, rename="camel"):
-    pass
+class PodMeta(Meta):
+    """A pod's metadata: annotations tell a static pod's hash, which its cgroup is called by."""
 
-
-_M = TypeVar("_M", bound=_Model)
-
-
-class OwnerReference(_Model, frozen=True):
-    """Who runs an object."""
-
-    kind: str = ""
-    name: str = ""
-    controller: bool = False
-
-
-class Metadata(_Model, frozen=True):
-    """What every object carries."""
-
-    name: str = ""
-    namespace: str = ""
-    uid: str = ""
-    labels: dict[str, str] = field(default_factory=dict)
     annotations: dict[str, str] = field(default_factory=dict)
-    owner_references: tuple[OwnerReference, ...] = ()
 
 
-class _PodSpec(_Model, frozen=True):
-    node_name: str = ""
-    host_network: bool = False
+class Pod(kubernetes.Pod):
+    """A pod of this node."""
+
+    metadata: PodMeta
 
 
-class _PodIp(_Model, frozen=True):
-    ip: str = ""
+class _ServiceSpec(Struct, rename="camel"):
+    cluster_ips: list[str] = field(name="clusterIPs", default_factory=list)
 
 
-class _PodStatus(_Model, frozen=True):
-    pod_ips: tuple[_PodIp, ...] = field(default=(), name="podIPs")
-
-
-class Pod(_Model, frozen=True):
-    """A pod, as far as identity goes."""
-
-    metadata: Metadata = Metadata()
-    spec: _PodSpec = _PodSpec()
-    status: _PodStatus = _PodStatus()
-
-
-class _NodeSpec(_Model, frozen=True):
-    provider_id: str = field(default="", name="providerID")
-    pod_cidrs: tuple[str, ...] = field(default=(), name="podCIDRs")
-
-
-class _NodeAddress(_Model, frozen=True):
-    type: str = ""
-    address: str = ""
-
-
-class _NodeStatus(_Model, frozen=True):
-    addresses: tuple[_NodeAddress, ...] = ()
-
-
-class Node(_Model, frozen=True):
-    """A node: its place and its addresses."""
-
-    metadata: Metadata = Metadata()
-    spec: _NodeSpec = _NodeSpec()
-    status: _NodeStatus = _NodeStatus()
-
-
-class _ServiceSpec(_Model, frozen=True):
-    cluster_ips: tuple[str, ...] = field(default=(), name="clusterIPs")
-
-
-class Service(_Model, frozen=True):
+class Service(Struct):
     """A Service and its virtual addresses."""
 
-    metadata: Metadata = Metadata()
-    spec: _ServiceSpec = _ServiceSpec()
+    metadata: Meta
+    spec: _ServiceSpec = field(default_factory=_ServiceSpec)
 
 
-class TargetRef(_Model, frozen=True):
+class Target(Struct):
     """The object behind an endpoint."""
 
     kind: str = ""
     name: str = ""
-    namespace: str = ""
     uid: str = ""
 
 
-class Endpoint(_Model, frozen=True):
+class Endpoint(Struct, rename="camel"):
     """One backend of a Service."""
 
-    addresses: tuple[str, ...] = ()
+    addresses: list[str] = field(default_factory=list)
     node_name: str | None = None
-    target_ref: TargetRef | None = None
+    target_ref: Target | None = None
 
 
-class EndpointSlice(_Model, frozen=True):
-    """Backends of one Service, by address family."""
+class EndpointSlice(Struct, rename="camel"):
+    """Backends of one Service, of one address family."""
 
-    metadata: Metadata = Metadata()
+    metadata: Meta
     address_type: str = ""
-    endpoints: tuple[Endpoint, ...] | None = ()
-
-
-class _List(Struct, frozen=True):
-    items: tuple[msgspec.Raw, ...] = ()
+    endpoints: list[Endpoint] | None = None
 
 
 class Objects(Struct, frozen=True):
     """All objects of one moment."""
 
-    pods: tuple[Pod, ...] = ()
-    nodes: tuple[Node, ...] = ()
-    services: tuple[Service, ...] = ()
-    endpointslices: tuple[EndpointSlice, ...] = ()
+    pods: list[Pod]
+    nodes: list[Node]
+    services: list[Service]
+    endpointslices: list[EndpointSlice]
+
+
+class _Pods(Struct):
+    items: list[Pod]
+
+
+class _Nodes(Struct):
+    items: list[Node]
+
+
+class _Services(Struct):
+    items: list[Service]
+
+
+class _EndpointSlices(Struct):
+    items: list[EndpointSlice]
 
 
 def decode(documents: Mapping[str, bytes]) -> Objects:
@@ -135,18 +93,22 @@ def decode(documents: Mapping[str, bytes]) -> Objects:
     Raises:
         InventoryError: a document is not what `kubectl get <resource> -A -o json` prints.
     """
+    pods = _list(documents, "pods", _Pods)
+    nodes = _list(documents, "nodes", _Nodes)
+    services = _list(documents, "services", _Services)
+    slices = _list(documents, "endpointslices", _EndpointSlices)
     return Objects(
-        pods=_items(documents, "pods", Pod),
-        nodes=_items(documents, "nodes", Node),
-        services=_items(documents, "services", Service),
-        endpointslices=_items(documents, "endpointslices", EndpointSlice),
+        pods=pods.items if pods else [],
+        nodes=nodes.items if nodes else [],
+        services=services.items if services else [],
+        endpointslices=slices.items if slices else [],
     )
 
 
-def _items(documents: Mapping[str, bytes], resource: str, kind: type[_M]) -> tuple[_M, ...]:
+def _list(documents: Mapping[str, bytes], resource: str, kind: type[_S]) -> _S | None:
+    body = documents.get(resource)
     try:
-        found = msgspec.json.decode(documents.get(resource, b"{}"), type=_List)
-        return tuple(msgspec.json.decode(item, type=kind) for item in found.items)
+        return None if body is None else msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError as error:
         raise InventoryError(
             f"{resource}: {error}", hint=f"Expected: kubectl get {resource} -A -o json"

@@ -53,6 +53,7 @@ class _NodeStatus(Struct):
 
 class _NodeSpec(Struct):
     provider_id: str = field(name="providerID", default="")
+    pod_cidrs: list[str] = field(name="podCIDRs", default_factory=list)
 
 
 class Node(Struct):

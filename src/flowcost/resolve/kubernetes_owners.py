@@ -27,11 +27,11 @@ class _Objects(Struct):
 class Owners:
     """The controllers of one cluster."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path | None = None) -> None:
         """Read the owner files of a cluster's directory; those not dumped are not missed."""
         self._above: dict[tuple[str, str, str], tuple[str, str]] = {}
         for kind, resource in _STEPS.items():
-            read = read_json(directory / f"{resource}.json", _Objects)
+            read = read_json(directory / f"{resource}.json", _Objects) if directory else None
             for one in read.items if read else []:
                 owner = _controller(one.metadata)
                 key = kind, one.metadata.namespace, one.metadata.name
