@@ -67,7 +67,7 @@ def write(directory: Path, cluster: str = "prod", **resources: list[dict]) -> Pa
 
 
 def resolved(directory: Path):
-    return build(inventory.read(directory))
+    return build(inventory.read(directory, published=False))
 
 
 def who(directory: Path, address: str, at=AT):

@@ -28,16 +28,16 @@ _DECLARED = "declared.toml"
 _RANGES = "ip-ranges.json"
 
 
-def read(path: Path) -> list[Layer]:
+def read(path: Path, *, published: bool = True) -> list[Layer]:
     """Return the layers of an inventory: a directory, or a `declared.toml` by itself.
 
-    The ranges that AWS publishes are always among them.
+    The ranges that AWS publishes are among them unless `published` is false.
 
     Raises:
         InventoryError: there is nothing to read, or a file is not what its name says.
     """
     if path.is_file():
-        return [declared.read(path), aws_ranges.layer()]
+        return [declared.read(path), *([aws_ranges.layer()] if published else [])]
     if not path.is_dir():
         raise InventoryError(f"{path}: no such inventory", hint="see docs/inventory.md")
     dated = _dated(path)
@@ -57,8 +57,9 @@ def read(path: Path) -> list[Layer]:
     layers = merge(Moment(at, tuple(_snapshot(child))) for at, child in moments.items())
     if dated and (path / _DECLARED).exists():
         layers.append(declared.read(path / _DECLARED))
-    ranges = [*path.glob(_RANGES), *path.glob(f"*/{_RANGES}")]
-    return [*layers, aws_ranges.layer(ranges)]
+    if published:
+        layers.append(aws_ranges.layer([*path.glob(_RANGES), *path.glob(f"*/{_RANGES}")]))
+    return layers
 
 
 def _dated(path: Path) -> dict[datetime, Path]:
