@@ -15,7 +15,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from flowcost.model import Finding
-from flowcost.resolve import ALWAYS, FOREVER, Claim, Gateway, Layer, Route, ServiceClaim
+from flowcost.resolve import (
+    ALWAYS,
+    FOREVER,
+    Claim,
+    Gateway,
+    Layer,
+    NetworkInterface,
+    Route,
+    ServiceClaim,
+)
 
 # Struct types with a validity, equal and hashable by content.
 D = TypeVar("D", Claim, ServiceClaim, Gateway, Route)
@@ -51,9 +60,7 @@ def _layer(source: str, starts: Sequence[datetime], moments: Sequence[Moment]) -
         routes=tuple(
             _dated(starts, [[one for layer in seen for one in layer.routes] for seen in shown])
         ),
-        interfaces=tuple(
-            {one.id: one for seen in shown for layer in seen for one in layer.interfaces}.values()
-        ),
+        interfaces=_united(one for seen in shown for layer in seen for one in layer.interfaces),
         findings=_counted(
             finding for seen in shown for layer in seen for finding in layer.findings
         ),
@@ -105,6 +112,16 @@ def _succeeded(claims: Sequence[Claim]) -> Iterator[Claim]:
             )
             end = min(claim.valid_to, next(nexts, FOREVER))
             yield claim if end == claim.valid_to else replace(claim, valid_to=end)
+
+
+def _united(interfaces: Iterable[NetworkInterface]) -> tuple[NetworkInterface, ...]:
+    """Return each interface once, as last seen, with every block it ever had (undated)."""
+    united: dict[str, NetworkInterface] = {}
+    for one in interfaces:
+        earlier = united[one.id].blocks if one.id in united else ()
+        blocks = tuple(dict.fromkeys((*one.blocks, *earlier)))
+        united[one.id] = one if blocks == one.blocks else replace(one, blocks=blocks)
+    return tuple(united.values())
 
 
 def _counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
