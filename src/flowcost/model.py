@@ -137,7 +137,7 @@ class Confidence(StrEnum):
     ASSUMED = "assumed"  # an operator's switch or an undocumented provider behaviour
 
 
-class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Who an address was, in OpenTelemetry names (`.` written `_`); empty means not known.
 
     `cloud_availability_zone` is an AZ **id** (`use1-az1`): names differ per account.

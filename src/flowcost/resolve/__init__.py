@@ -27,7 +27,7 @@ PRECEDENCE = (
 )
 
 
-class Claim(Struct, frozen=True, kw_only=True):
+class Claim(Struct, frozen=True, kw_only=True, gc=False):
     """One source says: the addresses `first..last` were `identity` during `[from, to)`."""
 
     first: bytes
@@ -37,7 +37,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     valid_to: datetime = FOREVER
 
 
-class ServiceClaim(Struct, frozen=True, kw_only=True):
+class ServiceClaim(Struct, frozen=True, kw_only=True, gc=False):
     """A virtual address that clients dial: `name` is `namespace/service`."""
 
     address: bytes
@@ -66,7 +66,7 @@ class Gateway(Struct, frozen=True, kw_only=True):
         return self.identity.cloud_resource_id
 
 
-class Route(Struct, frozen=True, kw_only=True):
+class Route(Struct, frozen=True, kw_only=True, gc=False):
     """One route: from `scope` (a subnet id, or a VPC id for its main table) to a block.
 
     `gateway_id` is empty for local delivery; the gateway may be unknown to `gateways`, then only
@@ -109,7 +109,7 @@ class Layer(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
 
 
-class HostInterval(Struct, frozen=True):
+class HostInterval(Struct, frozen=True, gc=False):
     """A single address with one merged identity for `[valid_from, valid_to)`."""
 
     address: bytes
@@ -118,7 +118,7 @@ class HostInterval(Struct, frozen=True):
     identity_id: int
 
 
-class RangeInterval(Struct, frozen=True):
+class RangeInterval(Struct, frozen=True, gc=False):
     """An address range with one merged identity for `[valid_from, valid_to)`."""
 
     first: bytes

@@ -19,7 +19,7 @@ from flowcost.model import Identity
 S = TypeVar("S")
 
 
-class Tag(Struct, rename="pascal"):
+class Tag(Struct, rename="pascal", gc=False):
     """One tag of a resource."""
 
     key: str

@@ -27,17 +27,17 @@ _BALANCERS = {
 }
 
 
-class _Association(Struct, rename="pascal"):
+class _Association(Struct, rename="pascal", gc=False):
     public_ip: str = ""
     carrier_ip: str = ""
 
 
-class _Private(Struct, rename="pascal"):
+class _Private(Struct, rename="pascal", gc=False):
     private_ip_address: str
     association: _Association | None = None
 
 
-class _Ipv6(Struct, rename="pascal"):
+class _Ipv6(Struct, rename="pascal", gc=False):
     ipv6_address: str
 
 
@@ -49,12 +49,12 @@ class _Ipv6Prefix(Struct, rename="pascal"):
     ipv6_prefix: str
 
 
-class _Attachment(Struct, rename="pascal"):
+class _Attachment(Struct, rename="pascal", gc=False):
     instance_id: str = ""
     device_index: int = 0
 
 
-class Interface(Struct, rename="pascal"):
+class Interface(Struct, rename="pascal", gc=False):
     """One interface of `describe-network-interfaces`, or of an instance."""
 
     network_interface_id: str

@@ -30,23 +30,23 @@ _ENDED = {"Succeeded", "Failed"}
 _HEADLESS = {"", "None"}
 
 
-class _Address(Struct):
+class _Address(Struct, gc=False):
     ip: str = ""
 
 
-class _Terminated(Struct, rename="camel"):
+class _Terminated(Struct, rename="camel", gc=False):
     finished_at: str | None = None
 
 
-class _State(Struct):
+class _State(Struct, gc=False):
     terminated: _Terminated | None = None
 
 
-class _Container(Struct):
+class _Container(Struct, gc=False):
     state: _State = field(default_factory=_State)
 
 
-class _PodStatus(Struct, rename="camel"):
+class _PodStatus(Struct, rename="camel", gc=False):
     phase: str = ""
     pod_ip: str = field(name="podIP", default="")
     pod_ips: list[_Address] = field(name="podIPs", default_factory=list)
@@ -54,12 +54,12 @@ class _PodStatus(Struct, rename="camel"):
     container_statuses: list[_Container] = field(default_factory=list)
 
 
-class _PodSpec(Struct, rename="camel"):
+class _PodSpec(Struct, rename="camel", gc=False):
     node_name: str = ""
     host_network: bool = False
 
 
-class Pod(Struct):
+class Pod(Struct, gc=False):
     """One pod, as far as it is read."""
 
     metadata: Meta

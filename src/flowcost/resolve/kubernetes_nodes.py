@@ -24,7 +24,7 @@ _PROVIDERS = {"aws": "aws", "gce": "gcp", "azure": "azure", "oci": "oci"}
 _INSTANCE = re.compile(r"^aws://.*/(i-[0-9a-f]+)$")
 
 
-class Owner(Struct):
+class Owner(Struct, gc=False):
     """One entry of `metadata.ownerReferences`."""
 
     kind: str = ""
@@ -32,7 +32,7 @@ class Owner(Struct):
     controller: bool = False
 
 
-class Meta(Struct, rename="camel"):
+class Meta(Struct, rename="camel", gc=False):
     """The metadata of an object, as far as it is read."""
 
     name: str

@@ -30,14 +30,14 @@ NOTHING: Values = ("",) * len(IDENTITY_FIELDS)
 CONTRADICTED = "\x00"
 
 
-class Ranked(Struct, frozen=True):
+class Ranked(Struct, frozen=True, gc=False):
     """A claim's values with its rank: block size in addresses, then position in `PRECEDENCE`."""
 
     rank: tuple[int, int]
     values: Values
 
 
-class Chain(Struct, frozen=True):
+class Chain(Struct, frozen=True, gc=False):
     """Claims in rank order, already merged, with every VPC that they name."""
 
     claims: tuple[Ranked, ...]

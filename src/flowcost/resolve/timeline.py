@@ -45,7 +45,7 @@ from flowcost.resolve.merge import (
 from flowcost.resolve.paths import flat_gateways, flat_routes
 
 
-class _Dated(Ranked, frozen=True):
+class _Dated(Ranked, frozen=True, gc=False):
     """A ranked claim with its addresses and time, ready to sweep."""
 
     first: bytes
