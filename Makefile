@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit sim bench lock clean
+.PHONY: demo test lint unit sim docs bench lock clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/flowcost demo
@@ -24,6 +24,10 @@ unit: $(STAMP)
 # The oracle: separate code and its own rate sheet re-derive every figure.
 sim: $(STAMP)
 	$(BIN)/pytest -q -n auto --dist loadfile tests/oracle
+
+# Write docs/reference from the code.
+docs: $(STAMP)
+	$(BIN)/python -m scripts.reference
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
