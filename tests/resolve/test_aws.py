@@ -175,6 +175,13 @@ def test_a_prefix_list_that_no_file_spells_out_is_reported(resolution):
     assert finding.sample == "pl-lost"
 
 
+def test_a_transit_table_that_aws_cut_off_is_reported(tmp_path):
+    world = json.loads(json.dumps(aws_world.WORLD))
+    world["search-transit-gateway-routes/tgw-rtb-1"]["AdditionalRoutesAvailable"] = True
+    findings = build(inventory.read(aws_world.write(tmp_path, world))).findings
+    assert [one.sample for one in findings if one.code == "truncated-routes"] == ["tgw-rtb-1"]
+
+
 @pytest.mark.parametrize(
     ("interface_type", "description", "kind", "service", "resource"),
     [

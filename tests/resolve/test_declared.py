@@ -203,7 +203,7 @@ def test_the_longest_rule_wins_whatever_the_order():
         ("us-gov-west-1b", "us-gov-west-1"),
         ("us-central1-a", "us-central1"),
         ("eastus-1", ""),
-        ("use1-az1", ""),
+        ("use1-az1", "us-east-1"),
         ("1", ""),
     ],
 )

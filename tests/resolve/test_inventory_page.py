@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from flowcost.resolve import PRECEDENCE, declared
-from flowcost.resolve.aws_operations import KUBERNETES_RESOURCES, OPERATIONS
+from flowcost.resolve.aws_operations import OPERATIONS
 from flowcost.resolve.grammar import ATTRIBUTES
+from flowcost.resolve.kubernetes_resources import RESOURCES
 from flowcost.resolve.tags import MEANINGS
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ def test_no_operation_is_named_that_is_not_read():
     assert named - {"get-caller-identity"} == {one.name for one in OPERATIONS}
 
 
-@pytest.mark.parametrize("resource", KUBERNETES_RESOURCES)
+@pytest.mark.parametrize("resource", RESOURCES)
 def test_every_resource_is_dumped_by_hand_and_explained(resource):
     assert re.search(rf"\b{resource}\b", section("## Or dump it by hand"))
     assert f"`{resource}`" in section("## What each file gives")

@@ -13,7 +13,7 @@ from flowcost.clock import iso, parse
 from flowcost.errors import InventoryError
 from flowcost.model import EndKind
 from flowcost.resolve import inventory
-from flowcost.resolve.aws_operations import KUBERNETES_RESOURCES
+from flowcost.resolve.kubernetes_resources import RESOURCES
 from flowcost.resolve.lookup import lookup
 from flowcost.resolve.timeline import build
 from tests.resolve import aws_world
@@ -269,7 +269,7 @@ def test_two_clusters_that_share_a_pod_range_leave_the_pod_unknown_and_say_so(tm
     ["pods", "nodes", "services", "endpointslices", "namespaces", "replicasets", "jobs"],
 )
 def test_every_resource_named_here_is_read(tmp_path, resource):
-    assert resource in KUBERNETES_RESOURCES
+    assert resource in RESOURCES
     home = write(tmp_path) / "kubernetes" / "prod"
     (home / f"{resource}.json").write_text('{"items": [{"metadata": {"name": 7}}]}')
     with pytest.raises(InventoryError, match=rf"{resource}\.json.*items\[0\]"):

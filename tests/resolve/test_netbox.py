@@ -137,3 +137,25 @@ def test_a_record_that_is_no_block_is_numbered(tmp_path):
     write(tmp_path, [prefix("10.0.0.0/8"), prefix("10.0.0.1/8")])
     with pytest.raises(InventoryError, match=r"record 2: '10\.0\.0\.1/8' has host bits set"):
         inventory.read(tmp_path)
+
+
+def test_a_csv_export_is_read_by_label_or_by_name(tmp_path):
+    home = tmp_path / "netbox"
+    home.mkdir()
+    (home / "prefixes.csv").write_text(
+        "Prefix,Status,VRF,Tenant,Role,Scope,cf_aws_account,Description\n"
+        '10.50.0.0/16,Active,Global,Payments,Cards,us-east,222222222222,"card, data"\n'
+        "10.50.1.0/24,Deprecated,,Old,,,,\n"
+    )
+    (home / "ip-addresses.csv").write_text(
+        "address,status,role,dns_name,team\n10.50.3.7/24,active,vip,vault.example.com,vault\n"
+    )
+    found = who(tmp_path, "10.50.1.1")
+    assert (found.owner_team, found.service_name) == ("Payments", "Cards")
+    assert found.cloud_account_id == "222222222222"
+    host = who(tmp_path, "10.50.3.7")
+    assert (host.owner_team, host.service_name, host.dns_name) == (
+        "vault",
+        "Cards",
+        "vault.example.com",
+    )

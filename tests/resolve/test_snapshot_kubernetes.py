@@ -13,8 +13,7 @@ from flowcost.cli.snapshot import command
 from flowcost.clock import now
 from flowcost.errors import NotPermittedError, NotSupportedError, UnreachableError
 from flowcost.resolve import inventory
-from flowcost.resolve.aws_operations import KUBERNETES_RESOURCES
-from flowcost.resolve.kubernetes_snapshot import _API_GROUPS
+from flowcost.resolve.kubernetes_resources import API_GROUPS, RESOURCES
 from flowcost.resolve.lookup import lookup
 from flowcost.resolve.timeline import build
 from tests.resolve.loopback import serving
@@ -71,9 +70,9 @@ class Api:
         if place == "/api":
             return 200, {}, {"kind": "APIVersions", "versions": ["v1"]}
         if place == "/apis":
-            groups = [_group(name) for name in _API_GROUPS if name]
+            groups = [_group(name) for name in API_GROUPS if name]
             return 200, {}, {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
-        for group, resources in _API_GROUPS.items():
+        for group, resources in API_GROUPS.items():
             base, version = (f"/apis/{group}/v1", f"{group}/v1") if group else ("/api/v1", "v1")
             if place == base:
                 return 200, {}, _resources(version, resources)
@@ -153,7 +152,7 @@ def test_a_snapshot_of_a_live_cluster_is_an_inventory_without_secrets(tmp_path, 
         result = snapshot(tmp_path / "inventory", kubeconfig(url))
     assert result.exit_code == 0, result.output
     home = tmp_path / "inventory" / "kubernetes" / "prod"  # the last part of the context's ARN
-    assert {path.stem for path in home.iterdir()} == set(KUBERNETES_RESOURCES)
+    assert {path.stem for path in home.iterdir()} == set(RESOURCES)
     written = (home / "pods.json").read_text()
     assert "hunter2" not in written
     assert json.loads(written)["items"][0]["spec"]["containers"][0]["resources"]
@@ -191,5 +190,5 @@ def test_a_machine_without_kubectl_says_what_to_do(tmp_path, monkeypatch):
 def test_the_role_lists_every_resource_and_nothing_else():
     result = CliRunner().invoke(command, ["--print-cluster-role"])
     rules = json.loads(result.output)["rules"]
-    assert {name for rule in rules for name in rule["resources"]} == set(KUBERNETES_RESOURCES)
+    assert {name for rule in rules for name in rule["resources"]} == set(RESOURCES)
     assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list"}

@@ -152,9 +152,9 @@ def _token(file: Path | None) -> str:
 def _published(directory: Path, *, history: bool) -> Iterator[Path]:
     """Yield a directory to write into; it becomes the inventory only if all went well."""
     _refuse_mixture(directory, history=history)
-    directory.mkdir(parents=True, exist_ok=True)
+    # Addresses and names of everything that runs: a new directory is for its owner alone.
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     taken = clock.now()
-    # Addresses and names of everything that runs: for its owner alone.
     staging = Path(tempfile.mkdtemp(prefix=".snapshot-", dir=directory))
     try:
         yield staging

@@ -13,8 +13,8 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from flowcost.errors import InventoryError
 from flowcost.model import Identity
+from flowcost.resolve.files import read_json
 
 S = TypeVar("S")
 
@@ -54,23 +54,6 @@ class Place(Struct, frozen=True):
 def drop_empty(attributes: dict[str, str]) -> dict[str, str]:
     """Return `attributes` without those not known."""
     return {name: value for name, value in attributes.items() if value}
-
-
-def read_json(path: Path, shape: type[S]) -> S | None:
-    """Return the JSON of `path` decoded as `shape`, None if there is no such file.
-
-    Raises:
-        InventoryError: the file is not JSON, or not of this shape (the field is named).
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=shape)
-    except FileNotFoundError:
-        return None
-    except (OSError, msgspec.DecodeError) as error:
-        raise InventoryError(
-            f"{path}: {error}",
-            hint="the file must be the unchanged JSON output of the command it is named after",
-        ) from None
 
 
 def places(inventory: Path) -> Iterator[Place]:

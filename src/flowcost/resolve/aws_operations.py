@@ -67,21 +67,3 @@ OPERATIONS = (
     ),
     Operation("elbv2", "describe-load-balancers", "LoadBalancers"),
 )
-
-# Resources of a cluster that an inventory holds; some are read by other parts of Flowcost.
-KUBERNETES_RESOURCES = (
-    "pods",
-    "nodes",
-    "services",
-    "endpointslices",
-    "namespaces",
-    "replicasets",
-    "deployments",
-    "statefulsets",
-    "daemonsets",
-    "jobs",
-    "cronjobs",
-    "persistentvolumes",
-    "persistentvolumeclaims",
-    "storageclasses",
-)

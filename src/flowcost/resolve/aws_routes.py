@@ -123,6 +123,7 @@ class _TransitRoute(Struct, rename="pascal"):
 
 class _TransitRoutes(Struct, rename="pascal"):
     routes: list[_TransitRoute]
+    additional_routes_available: bool = False
 
 
 class Routes:
@@ -136,6 +137,7 @@ class Routes:
         lists = self._place.read("describe-managed-prefix-lists", _Lists)
         self._lists = {one.prefix_list_id: one for one in lists.prefix_lists} if lists else {}
         self._unlisted: set[str] = set()
+        self._cut_off: set[str] = set()
         self._entries: dict[str, list[Block]] = {}
 
     def routes(self) -> Iterator[Route]:
@@ -158,7 +160,7 @@ class Routes:
         yield from self._transit()
 
     def findings(self) -> Iterator[Finding]:
-        """Yield the prefix lists that routes name and no file spells out."""
+        """Yield what is missing: prefix lists no file spells out, tables cut off by AWS."""
         if self._unlisted:
             yield Finding(
                 code="unknown-prefix-list",
@@ -167,6 +169,16 @@ class Routes:
                 count=len(self._unlisted),
                 sample=min(self._unlisted),
                 hint="dump get-managed-prefix-list-entries/<id>.json for it",
+            )
+        if self._cut_off:
+            yield Finding(
+                code="truncated-routes",
+                severity="warning",
+                subject=f"{self._place.account}/{self._place.region}",
+                count=len(self._cut_off),
+                sample=min(self._cut_off),
+                hint="search-transit-gateway-routes answers with 1,000 routes at most; search "
+                "such a table by parts and put the routes into one file",
             )
 
     def _table(self, table: _Table) -> Iterator[Route]:
@@ -228,6 +240,8 @@ class Routes:
             if name not in tables:
                 found = self._place.read(f"search-transit-gateway-routes/{name}", _TransitRoutes)
                 tables[name] = list(self._transit_table(found.routes if found else []))
+                if found and found.additional_routes_available:
+                    self._cut_off.add(name)
             yield from _scoped(tables[name], attachment.transit_gateway_attachment_id)
 
     def _transit_table(self, routes: list[_TransitRoute]) -> Iterator[Route]:

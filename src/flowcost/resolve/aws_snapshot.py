@@ -12,21 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
-from msgspec import Struct
-
 from flowcost.clock import iso
 from flowcost.errors import NotPermittedError
 from flowcost.resolve.aws_operations import OPERATIONS, Operation
 from flowcost.resolve.aws_session import REGIONS_PERMISSION, RefusedError, Session
+from flowcost.resolve.files import Written
 
 _WORKERS = 8
-
-
-class Written(Struct, frozen=True):
-    """One file of a snapshot: where it is, and how many things it lists."""
-
-    path: Path
-    count: int
 
 
 def policy() -> str:

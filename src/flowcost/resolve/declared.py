@@ -36,11 +36,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from flowcost.address import network, pack
 from flowcost.errors import InventoryError
 from flowcost.model import EndKind, GatewayKind
 from flowcost.resolve import Claim, Gateway, Layer, Route, ServiceClaim
 from flowcost.resolve.grammar import Entry, Problems
+from flowcost.resolve.rules import region_of_zone
 
 # What a gateway is when it is an end of a flow itself.
 END_KINDS = {
@@ -114,6 +117,9 @@ def _network(entry: Entry) -> Iterator[tuple[str, Claim]]:
     block = entry.take("cidr", network)
     valid_from, valid_to = entry.dates()
     identity = entry.identity()
+    if not identity.cloud_region and identity.cloud_availability_zone:
+        region = region_of_zone(identity.cloud_availability_zone)
+        identity = replace(identity, cloud_region=region)
     entry.close()
     if block:
         yield (

@@ -20,8 +20,9 @@ from flowcost.clock import parse
 from flowcost.errors import InventoryError
 from flowcost.model import Finding
 from flowcost.resolve import ALWAYS, Layer, aws_inventory, aws_ranges, declared, kubernetes, netbox
-from flowcost.resolve.aws_operations import KUBERNETES_RESOURCES, OPERATIONS
+from flowcost.resolve.aws_operations import OPERATIONS
 from flowcost.resolve.history import Moment, merge
+from flowcost.resolve.kubernetes_resources import RESOURCES
 
 _SNAPSHOT = ("aws", "kubernetes", "netbox")
 _DECLARED = "declared.toml"
@@ -94,9 +95,7 @@ def _unread(path: Path) -> Iterator[Finding]:
         if (file.name not in listed if file.is_dir() else file.stem not in plain)
     ]
     strange += [
-        file
-        for file in sorted((path / "kubernetes").glob("*/*"))
-        if file.stem not in KUBERNETES_RESOURCES
+        file for file in sorted((path / "kubernetes").glob("*/*")) if file.stem not in RESOURCES
     ]
     if strange:
         yield Finding(

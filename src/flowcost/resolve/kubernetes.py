@@ -21,7 +21,7 @@ from flowcost.clock import parse
 from flowcost.errors import InventoryError
 from flowcost.model import Finding, Identity
 from flowcost.resolve import ALWAYS, FOREVER, Claim, Layer, ServiceClaim, tags
-from flowcost.resolve.aws_directory import read_json
+from flowcost.resolve.files import read_json
 from flowcost.resolve.kubernetes_nodes import Meta, Node, node_identity
 from flowcost.resolve.kubernetes_owners import Owners
 from flowcost.resolve.kubernetes_slices import Slices

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from flowcost.resolve.aws_directory import read_json
+from flowcost.resolve.files import read_json
 from flowcost.resolve.kubernetes_nodes import Meta
 
 # A controller's controller is one step up; the files that tell it.

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from flowcost.address import pack
 from flowcost.model import Identity
 from flowcost.resolve import Claim
-from flowcost.resolve.aws_directory import read_json
+from flowcost.resolve.files import read_json
 from flowcost.resolve.kubernetes_nodes import Meta
 
 _SERVICE_LABEL = "kubernetes.io/service-name"

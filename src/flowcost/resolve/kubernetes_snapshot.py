@@ -14,18 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from flowcost.errors import NotPermittedError, NotSupportedError, UnreachableError
-from flowcost.resolve.aws_operations import KUBERNETES_RESOURCES
-from flowcost.resolve.aws_snapshot import Written
+from flowcost.resolve.files import Written
+from flowcost.resolve.kubernetes_resources import API_GROUPS, RESOURCES
 
 _TIMEOUT_SECONDS = 600
 _FORBIDDEN = "Forbidden"
-_API_GROUPS = {
-    "": ("pods", "nodes", "services", "namespaces", "persistentvolumes", "persistentvolumeclaims"),
-    "apps": ("replicasets", "deployments", "statefulsets", "daemonsets"),
-    "batch": ("jobs", "cronjobs"),
-    "discovery.k8s.io": ("endpointslices",),
-    "storage.k8s.io": ("storageclasses",),
-}
 _META_DROPPED = ("annotations", "managedFields")
 _CONTAINER_DROPPED = ("env", "envFrom", "command", "args", "lifecycle")
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
@@ -35,7 +28,7 @@ def cluster_role() -> str:
     """Return the smallest ClusterRole that lets a snapshot be taken, as JSON (kubectl reads it)."""
     rules = [
         {"apiGroups": [group], "resources": list(resources), "verbs": ["get", "list"]}
-        for group, resources in _API_GROUPS.items()
+        for group, resources in API_GROUPS.items()
     ]
     role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -78,7 +71,7 @@ def take(
     home.mkdir(parents=True, exist_ok=True)
     written: list[Written] = []
     refused: list[str] = []
-    for resource in KUBERNETES_RESOURCES:
+    for resource in RESOURCES:
         progress(f"{name}/{resource}")
         call = [*base, "--context", context, "get", resource, "--all-namespaces", "-o", "json"]
         try:

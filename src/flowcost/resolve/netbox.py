@@ -2,13 +2,17 @@
 
 Reads `netbox/prefixes.json` and `netbox/ip-addresses.json`: the REST API's own objects, either as
 pages (`{"count", "next", "previous", "results"}`, a list of them, or one) or as a bare list of
-objects. Tenant is the team unless a custom field says otherwise; role is the service; a VRF named
-`vpc-…` is that network, so that overlapping address plans stay apart. Site and scope are the
-operator's own names: zone and region come from custom fields. Deprecated records say nothing.
+objects; or `.csv`, an export of NetBox's lists (columns by label or by name, in any order; what is
+no known column is a custom field).
+
+Tenant is the team unless a custom field says otherwise; role is the service; a VRF named `vpc-…`
+is that network, so that overlapping address plans stay apart. Site and scope are the operator's
+own names: zone and region come from custom fields. Deprecated records say nothing.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -74,9 +78,10 @@ def read(inventory: Path) -> Iterator[Layer]:
     """
     claims: list[Claim] = []
     for name in ("prefixes", "ip-addresses"):
-        path = inventory / "netbox" / f"{name}.json"
-        if path.exists():
-            claims += _claims(_records(path), path)
+        for suffix, records in ((".json", _records), (".csv", _rows)):
+            path = inventory / "netbox" / f"{name}{suffix}"
+            if path.exists():
+                claims += _claims(records(path), path)
     if claims:
         yield Layer(source="netbox", claims=tuple(claims))
 
@@ -96,6 +101,33 @@ def _records(path: Path) -> list[Record]:
             f"{path}: {error}",
             hint="the file must hold the answers of NetBox's /api/ipam/, unchanged",
         ) from None
+
+
+def _rows(path: Path) -> list[Record]:
+    """Return the records of a CSV export; its columns are labels (`IP Address`) or names."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = [
+            {_column(name): value.strip() for name, value in row.items() if name and value}
+            for row in csv.DictReader(file)
+        ]
+    return [
+        Record(
+            prefix=row.pop("prefix", ""),
+            address=row.pop("ip_address", "") or row.pop("address", ""),
+            status=_Choice(row.pop("status", "").casefold()),
+            tenant=_Named(row.pop("tenant", "")),
+            # An address's role says how it is shared, not what it serves.
+            role=_Named(row.pop("role", "")) if path.stem == "prefixes" else None,
+            vrf=_Named(row.pop("vrf", "")),
+            dns_name=row.pop("dns_name", ""),
+            custom_fields=dict(row),
+        )
+        for row in rows
+    ]
+
+
+def _column(title: str) -> str:
+    return title.strip().casefold().replace(" ", "_").removeprefix("cf_")
 
 
 def _claims(records: Iterable[Record], path: Path) -> Iterator[Claim]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from flowcost.errors import NotPermittedError, UnreachableError, UsageError
-from flowcost.resolve.aws_snapshot import Written
+from flowcost.resolve.files import Written
 
 _LISTS = {"prefixes": "ipam/prefixes", "ip-addresses": "ipam/ip-addresses"}
 _PAGE = 500

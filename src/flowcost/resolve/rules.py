@@ -13,6 +13,7 @@ from flowcost.address import network
 from flowcost.model import Identity
 from flowcost.resolve import Claim, Layer
 from flowcost.resolve.grammar import Problems
+from flowcost.usage_types import region_of_az
 
 # Zone names as the clouds write them; anything else needs its region spelled out.
 _ZONES = (
@@ -40,11 +41,11 @@ def parse_owners(text: str) -> Layer:
 
 
 def region_of_zone(zone: str) -> str:
-    """Return the region in a zone's name, "" if the name is not one a cloud writes."""
+    """Return the region of a zone by its id or name, "" if no cloud writes it so."""
     for pattern in _ZONES:
         if found := pattern.fullmatch(zone):
             return found["region"]
-    return ""
+    return region_of_az(zone)
 
 
 def _zone(text: str) -> Identity:
