@@ -168,7 +168,7 @@ def canonical(name: str) -> str | None:
 
 def nearest(name: str) -> str:
     """Return the most similar key, or an empty text where none is similar."""
-    close = get_close_matches(_fold(name), _spellings(), n=1, cutoff=0.6)
+    close = get_close_matches(_fold(name), _spellings(), n=1)
     return _spellings()[close[0]] if close else ""
 
 
