@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from flowcost import clock, money
 from flowcost.address import V4_MAPPED, pack, unpack
-from flowcost.agent.attribution import LOST, OVERFLOW, Attribution
+from flowcost.agent.attribution import JOINED, LOST, OVERFLOW, Attribution, no_join
 from flowcost.agent.cgroups import Owner
 from flowcost.agent.conntrack import Backend, Dialed
 from flowcost.agent.directory import Directory
@@ -102,7 +102,11 @@ def drained(*rows, overflow=(), lost=None):
 
 
 def lines(attribution, *rows, backends=None, on=TODAY, **options):
-    return attribution.lines(drained(*rows, **options), backends or {}, now=0.0, on=on)
+    return attribution.lines(drained(*rows, **options), knowing(backends or {}), now=0.0, on=on)
+
+
+def knowing(backends):
+    return lambda dialed: {one: backends[one] for one in dialed if one in backends}
 
 
 def dialed(port=40000):
@@ -135,9 +139,19 @@ def test_an_address_in_a_service_block_that_is_no_service_is_taken_as_it_is(attr
     assert attribution.join_misses == 0
 
 
-def test_only_connections_to_services_are_asked_for(attribution):
-    segment = drained(to_service(1), to_service(2), row(CHECKOUT.v4, sent=(1, 1)))
-    assert attribution.dialed(segment) == [dialed(1), dialed(2)]
+def test_only_connections_to_services_are_asked_for_some_thousands_at_a_time(attribution):
+    asked = []
+
+    def join(some):
+        asked.append(list(some))
+        return {}
+
+    rows = [to_service(1 + port) for port in range(JOINED + 1)]
+    segment = drained(*rows, row(CHECKOUT.v4, sent=(1, 1)))
+    found = attribution.lines(segment, join, now=0.0, on=TODAY)
+    assert [len(one) for one in asked] == [JOINED, 1]
+    assert asked[0][:2] == [dialed(1), dialed(2)]
+    assert sum(line.bytes for line in found) == 1000 * (JOINED + 1) + 1
 
 
 def test_each_direction_is_a_line_with_its_own_meter(attribution):
@@ -170,7 +184,7 @@ def test_on_a_hybrid_node_a_pod_is_told_by_its_address(attribution):
 def test_a_pod_the_api_has_not_told_of_keeps_its_uid_and_its_nodes_zone(attribution):
     segment = drained(row(CHECKOUT.v4, sent=(9, 1), cgroup=NEW_CGROUP, local="10.244.1.99"))
     assert attribution.unknown_pods(segment, 0.0)
-    (line,) = attribution.lines(segment, {}, now=0.0, on=TODAY)
+    (line,) = attribution.lines(segment, no_join, now=0.0, on=TODAY)
     assert line.local.k8s_pod_uid == "0000-new"
     assert line.verdict.path is Path.CROSS_AZ
 
@@ -212,7 +226,7 @@ def test_overflow_is_booked_to_its_pod_without_a_peer(attribution):
 def test_losses_are_booked_once_to_the_node(attribution):
     segment = drained(lost=Lost(transmitted_bytes=500, transmitted_packets=5))
     before = Lost(transmitted_bytes=200, transmitted_packets=2)
-    (line,) = attribution.lines(segment, {}, now=0.0, on=TODAY, lost_before=before)
+    (line,) = attribution.lines(segment, no_join, now=0.0, on=TODAY, lost_before=before)
     assert line.verdict is LOST
     assert (line.local.k8s_node_name, line.bytes, line.packets) == ("node-a", 300, 3)
 

@@ -8,7 +8,7 @@ becomes a line that says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 
 from msgspec import Struct
@@ -25,6 +25,7 @@ from flowcost.classify.facts import vpc_relation
 from flowcost.model import Direction, Identity, Path, Rate, Verdict, VpcRelation
 from flowcost.price import NoRate, RateBook, marginal, numerator
 
+JOINED = 4096  # dialed connections asked for at a time: bounds memory, not work
 DECISIONS = 100_000  # distinct combinations kept; far more than one node has at a time
 
 OVERFLOW = Verdict(
@@ -78,6 +79,7 @@ class _Local(Struct, frozen=True):
     scope: Scope
 
 
+Join = Callable[[Iterable[Dialed]], Mapping[Dialed, Backend]]
 _Key = tuple[int, bytes, int, str, str]  # cgroup, local address, peer, dialed, name
 
 
@@ -119,10 +121,6 @@ class Attribution:
         """Return every rate in use."""
         return {rate for decision in self._decisions.values() for rate in decision.rates}
 
-    def dialed(self, drained: Drained) -> list[Dialed]:
-        """Return the connections of a drain to ask conntrack about."""
-        return [_dialed(entry) for entry in drained.entries() if entry.service and entry.local_port]
-
     def unknown_pods(self, drained: Drained, now: float) -> bool:
         """Return whether the drain holds pods that the world does not know yet."""
         pods = self.directory.world.pods
@@ -141,7 +139,7 @@ class Attribution:
     def lines(
         self,
         drained: Drained,
-        backends: dict[Dialed, Backend],
+        join: Join,
         *,
         now: float,
         on: date,
@@ -151,7 +149,7 @@ class Attribution:
 
         Args:
             drained: what the kernel counted.
-            backends: what conntrack knows of `dialed(drained)`.
+            join: tells the backends of dialed connections, some thousands at a time.
             now: monotonic seconds.
             on: UTC day whose rules and rates hold.
             lost_before: the loss totals of the drain before, within the same epoch.
@@ -160,7 +158,7 @@ class Attribution:
             self._on = on
             self._decisions.clear()
         found: list[Line] = []
-        for key, counts in self._sums(drained, backends, now).items():
+        for key, counts in self._sums(drained, join, now).items():
             found += self._pair(key, counts, now)
         for spill in drained.overflows():
             local = self._local(spill.cgroup, b"", now).identity
@@ -185,36 +183,54 @@ class Attribution:
         )
         return found
 
-    def _sums(
-        self, drained: Drained, backends: dict[Dialed, Backend], now: float
-    ) -> dict[_Key, list[int]]:
+    def _sums(self, drained: Drained, join: Join, now: float) -> dict[_Key, list[int]]:
         sums: dict[_Key, list[int]] = {}
-        directory, services = self.directory, self.directory.world.services
-        peer_of, peers = directory.peer, directory.peers
+        dialed: list[Entry] = []
         for entry in drained.entries():
-            remote, dialed = entry.remote_address, ""
-            if entry.service:
-                backend = backends.get(_dialed(entry))
-                dialed = services.get(remote, "")
-                if backend:
-                    dialed = dialed or unpack(remote)
-                    remote = backend.address
-                elif dialed:
-                    self.join_misses += 1
-            peer = peer_of(remote)
-            name = ""
-            if not peers[peer].identity.k8s_cluster_name:
-                owner = self._local(entry.cgroup, entry.local_address, now).owner
-                name = self.names.name(owner, remote, now)
-            key = entry.cgroup, entry.local_address, peer, dialed, name
-            counts = sums.get(key)
-            if counts is None:
-                counts = sums[key] = [0, 0, 0, 0]
-            counts[0] += entry.transmitted_bytes
-            counts[1] += entry.transmitted_packets
-            counts[2] += entry.received_bytes
-            counts[3] += entry.received_packets
+            if not entry.service:
+                self._add(sums, entry, entry.remote_address, "", now)
+                continue
+            dialed.append(entry)
+            if len(dialed) >= JOINED:
+                self._add_dialed(sums, dialed, join, now)
+                dialed.clear()
+        self._add_dialed(sums, dialed, join, now)
         return sums
+
+    def _add_dialed(
+        self, sums: dict[_Key, list[int]], entries: list[Entry], join: Join, now: float
+    ) -> None:
+        """Add entries whose remote address lies in a Service block."""
+        dialed = [_dialed(entry) for entry in entries]
+        backends = join(one for one in dialed if one.local_port)
+        services = self._directory.world.services
+        for entry, connection in zip(entries, dialed, strict=True):
+            backend = backends.get(connection)
+            service = services.get(entry.remote_address, "")
+            if backend:
+                service = service or unpack(entry.remote_address)
+                self._add(sums, entry, backend.address, service, now)
+            else:
+                self.join_misses += bool(service)
+                self._add(sums, entry, entry.remote_address, service, now)
+
+    def _add(
+        self, sums: dict[_Key, list[int]], entry: Entry, remote: bytes, dialed: str, now: float
+    ) -> None:
+        directory = self._directory
+        peer = directory.peer(remote)
+        name = ""
+        if not directory.peers[peer].identity.k8s_cluster_name:
+            owner = self._local(entry.cgroup, entry.local_address, now).owner
+            name = self.names.name(owner, remote, now)
+        key = entry.cgroup, entry.local_address, peer, dialed, name
+        counts = sums.get(key)
+        if counts is None:
+            counts = sums[key] = [0, 0, 0, 0]
+        counts[0] += entry.transmitted_bytes
+        counts[1] += entry.transmitted_packets
+        counts[2] += entry.received_bytes
+        counts[3] += entry.received_packets
 
     def _pair(self, key: _Key, counts: list[int], now: float) -> Iterator[Line]:
         cgroup, local_address, peer_index, dialed, name = key
@@ -311,6 +327,11 @@ def price(book: RateBook, provider: str, verdict: Verdict, on: date) -> Decision
         rates.append(rate)
         total += numerator(rate)
     return Decision(verdict, total, complete, tuple(rates))
+
+
+def no_join(dialed: Iterable[Dialed]) -> Mapping[Dialed, Backend]:  # noqa: ARG001 - a `Join`
+    """Know no backend: what is dialed stays unknown."""
+    return {}
 
 
 def _dialed(entry: Entry) -> Dialed:

@@ -1,9 +1,10 @@
 """What a dialed Service address really reached: the node's own connection tracking knows.
 
 kube-proxy (iptables, nftables) rewrites a Service address in the node's namespace, so the pod's
-socket shows the virtual address and only conntrack has both tuples. One netlink dump
-(linux/netfilter/nfnetlink_conntrack.h), filtered in the kernel to translated connections, is
-joined on the dialed 5-tuple. What conntrack does not know stays unknown.
+socket shows the virtual address and only conntrack has both tuples. Each dialed connection is
+asked for by its original tuple over netlink (linux/netfilter/nfnetlink_conntrack.h), many to a
+message. That costs by the connections of the drain, not by the size of the table, whose entries
+outlive their connections by minutes. What conntrack does not know stays unknown.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,24 +23,32 @@ from flowcost.address import V4_MAPPED
 from flowcost.errors import NotPermittedError, NotSupportedError
 
 NETLINK_NETFILTER = 12
-NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
-NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_REQUEST = 0x1
+NLMSG_ERROR = 2
 IPCTNL_MSG_CT_GET = 0x101  # NFNL_SUBSYS_CTNETLINK << 8 | 1
-CTA_STATUS, CTA_STATUS_MASK = 3, 26
-IPS_DST_NAT = 1 << 5
+NLA_F_NESTED = 0x8000
+CTA_TUPLE_ORIG, CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 1, 2
+CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC, CTA_IP_V6_DST = 1, 2, 3, 4
+CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT = 1, 2, 3
+BATCH = 64  # requests in flight: their answers fit the smallest socket buffer
 
 _MESSAGE = struct.Struct("=IHHII")
+_ERROR = struct.Struct("=i")
 _REQUEST = _MESSAGE.size + 4
-_ATTRIBUTE = struct.Struct("=HH")
+_NEST = 4  # bytes of an attribute's header
+# Netlink and netfilter headers, the nests' headers, addresses, number and ports.
+_GET4, _GET6 = (
+    struct.Struct(f"=IHHII BBH 2H 2H 2H{width}s 2H{width}s 2H 2HB3x 2H2s2x 2H2s2x")
+    for width in (4, 16)
+)
 # A tuple is a nest of IP addresses and a nest of protocol number and ports, always in this order
 # and padding (ctnetlink_dump_tuples). Offsets are from the first address; the tuple's own length
-# tells the shape: anything else (ICMP, zones) is no Service connection of ours.
+# tells the family: anything else (a zone) is no Service connection of ours.
 _TUPLE4 = struct.Struct("!4s4x4s8xB7xH6xH")
 _TUPLE6 = struct.Struct("!16s4x16s8xB7xH6xH")
 _SHAPES = {52: _TUPLE4, 76: _TUPLE6}
 _FIRST_ADDRESS = 12  # three attribute headers: the tuple's, the address nest's, the address's
-
-_Raw = tuple[bytes, bytes, int, int, int]
+_REFUSALS = {1, 13}  # EPERM, EACCES
 
 
 class Dialed(NamedTuple):
@@ -60,14 +70,12 @@ class Backend(Struct, frozen=True):
 
 
 class Conntrack:
-    """The translated connections of the network namespace this object was made in.
+    """The connection table of the network namespace this object was made in.
 
     The socket stays in that namespace: make it in the node's (a DaemonSet with `hostNetwork`).
-    `entries` is the number of translated connections the last dump held, `interrupted` counts
-    dumps that the kernel says changed under way (entries may be missing from them).
 
     Raises:
-        NotSupportedError: the kernel has no connection tracking over netlink.
+        NotSupportedError: the kernel has no netlink to netfilter.
     """
 
     def __init__(self) -> None:
@@ -80,17 +88,15 @@ class Conntrack:
             ) from None
         self._socket.bind((0, 0))
         self._socket.settimeout(5.0)
-        self._buffer = bytearray(1 << 18)
+        self._buffer = bytearray(1 << 16)
         self._sequence = 0
-        self.entries = 0
-        self.interrupted = 0
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
     def join(self, dialed: Iterable[Dialed]) -> dict[Dialed, Backend]:
-        """Return the backend of every dialed connection that conntrack knows.
+        """Return the backend of every dialed connection that conntrack knows as translated.
 
         Connections that have ended stay known for a while: 120 s after FINs, 10 s after a RST,
         30 s for UDP (kernel defaults), which is why this runs in every drain.
@@ -98,75 +104,72 @@ class Conntrack:
         Raises:
             NotPermittedError: CAP_NET_ADMIN is missing in the namespace.
         """
-        wanted = {_raw(connection): connection for connection in dialed}
         found: dict[Dialed, Backend] = {}
-        self.entries = 0
-        if not wanted:
-            return found
-        for origin, reply in self.translated():
-            self.entries += 1
-            connection = wanted.get(origin)
-            if connection:
-                found[connection] = Backend(
-                    _packed(reply[0]), reply[3], masqueraded=reply[1] != origin[0]
-                )
+        asked = iter(dialed)
+        while batch := list(islice(asked, BATCH)):
+            self._ask(batch, found)
         return found
 
-    def translated(self) -> Iterator[tuple[_Raw, _Raw]]:
-        """Yield (original tuple, reply tuple) of connections with a translated destination.
-
-        A tuple is (source, destination, transport, source port, destination port); addresses are
-        as long as their family. Kernels too old for the filter send every connection.
-        """
-        self._request()
-        buffer, done = self._buffer, False
+    def _ask(self, batch: Sequence[Dialed], found: dict[Dialed, Backend]) -> None:
+        first = self._sequence
+        self._sequence = (first + len(batch)) & 0xFFFFFFFF
+        buffer = self._buffer
         try:
-            while not done:
-                size = self._receive()
-                at = 0
-                while at < size:
-                    length, kind, flags, _, _ = _MESSAGE.unpack_from(buffer, at)
-                    if kind in {NLMSG_DONE, NLMSG_ERROR}:
-                        done = True
-                        self._ended(kind, flags, at)
-                        break
-                    origin_at = at + _REQUEST
-                    origin_length = buffer[origin_at] | buffer[origin_at + 1] << 8
-                    shape = _SHAPES.get(origin_length)
-                    reply_at = origin_at + origin_length
-                    if shape and buffer[reply_at] == origin_length:
-                        yield (
-                            shape.unpack_from(buffer, origin_at + _FIRST_ADDRESS),
-                            shape.unpack_from(buffer, reply_at + _FIRST_ADDRESS),
-                        )
-                    at += (length + 3) & ~3
-        finally:
-            # The kernel refuses a new dump while one is unread.
-            while not done:
-                self._receive()
-                done = _MESSAGE.unpack_from(buffer)[1] in {NLMSG_DONE, NLMSG_ERROR}
-
-    def _ended(self, kind: int, flags: int, at: int) -> None:
-        if kind == NLMSG_ERROR:
-            raise _refused(-struct.unpack_from("=i", self._buffer, at + _MESSAGE.size)[0])
-        if flags & NLM_F_DUMP_INTR:
-            self.interrupted += 1
-
-    def _request(self) -> None:
-        self._sequence += 1
-        body = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)
-        for kind in (CTA_STATUS, CTA_STATUS_MASK):
-            body += _ATTRIBUTE.pack(8, kind) + struct.pack("!I", IPS_DST_NAT)
-        flags = NLM_F_REQUEST | NLM_F_DUMP
-        head = _MESSAGE.pack(_MESSAGE.size + len(body), IPCTNL_MSG_CT_GET, flags, self._sequence, 0)
-        self._socket.send(head + body)
-
-    def _receive(self) -> int:
-        """Receive one datagram of the dump: messages, or its end."""
-        try:
-            return self._socket.recv_into(self._buffer)
+            self._socket.send(b"".join(_request(one, first + at) for at, one in enumerate(batch)))
+            for _ in batch:
+                self._socket.recv_into(buffer)
+                _, kind, _, sequence, _ = _MESSAGE.unpack_from(buffer)
+                if kind == NLMSG_ERROR:
+                    self._check(-_ERROR.unpack_from(buffer, _MESSAGE.size)[0])
+                    continue
+                connection = batch[sequence - first]
+                backend = _backend(buffer)
+                if backend:
+                    found[connection] = backend
         except OSError as error:
             raise _refused(error.errno or 0) from None
+
+    def _check(self, code: int) -> None:
+        if code in _REFUSALS:
+            raise _refused(code)
+
+
+def _request(connection: Dialed, sequence: int) -> bytes:
+    """Return a CT_GET message for the original tuple of a connection."""
+    source, destination = connection.local_address, connection.remote_address
+    if destination.startswith(V4_MAPPED):
+        source, destination = source[12:], destination[12:]
+        layout, family, kinds = _GET4, socket.AF_INET, (CTA_IP_V4_SRC, CTA_IP_V4_DST)
+    else:
+        layout, family, kinds = _GET6, socket.AF_INET6, (CTA_IP_V6_SRC, CTA_IP_V6_DST)
+    width = _NEST + len(source)
+    addresses, ports = _NEST + 2 * width, _NEST + 3 * 8
+    return layout.pack(
+        *(layout.size, IPCTNL_MSG_CT_GET, NLM_F_REQUEST, sequence & 0xFFFFFFFF, 0),
+        *(family, 0, 0),
+        *(_NEST + addresses + ports, CTA_TUPLE_ORIG | NLA_F_NESTED),
+        *(addresses, CTA_TUPLE_IP | NLA_F_NESTED),
+        *(width, kinds[0], source),
+        *(width, kinds[1], destination),
+        *(ports, CTA_TUPLE_PROTO | NLA_F_NESTED),
+        *(5, CTA_PROTO_NUM, connection.transport),
+        *(6, CTA_PROTO_SRC_PORT, connection.local_port.to_bytes(2)),
+        *(6, CTA_PROTO_DST_PORT, connection.remote_port.to_bytes(2)),
+    )
+
+
+def _backend(buffer: bytearray) -> Backend | None:
+    """Return where an entry leads, None if its destination was not translated."""
+    origin_length = buffer[_REQUEST] | buffer[_REQUEST + 1] << 8
+    shape = _SHAPES.get(origin_length)
+    if shape is None:
+        return None
+    at = _REQUEST + _FIRST_ADDRESS
+    origin = shape.unpack_from(buffer, at)
+    source, destination, _, port, _ = shape.unpack_from(buffer, at + origin_length)
+    if (source, port) == (origin[1], origin[4]):
+        return None
+    return Backend(_packed(source), port, masqueraded=destination != origin[0])
 
 
 def fill(proc: Path = Path("/proc/sys/net/netfilter")) -> tuple[int, int]:
@@ -183,20 +186,12 @@ def fill(proc: Path = Path("/proc/sys/net/netfilter")) -> tuple[int, int]:
     return count, limit
 
 
-def _raw(connection: Dialed) -> _Raw:
-    source, destination = connection.local_address, connection.remote_address
-    if destination.startswith(V4_MAPPED):
-        source, destination = source[12:], destination[12:]
-    ports = connection.local_port, connection.remote_port
-    return source, destination, connection.transport, *ports
-
-
 def _packed(raw: bytes) -> bytes:
     return V4_MAPPED + raw if len(raw) == 4 else raw
 
 
 def _refused(code: int) -> NotPermittedError:
     return NotPermittedError(
-        f"dump of the connection table: {os.strerror(code)}",
+        f"the connection table: {os.strerror(code)}",
         hint="The agent needs CAP_NET_ADMIN and the node's network namespace (hostNetwork).",
     )

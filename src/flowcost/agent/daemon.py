@@ -17,7 +17,7 @@ from pathlib import Path
 
 from flowcost import clock
 from flowcost.agent import conntrack as ct
-from flowcost.agent.attribution import Attribution, Line
+from flowcost.agent.attribution import Attribution, Line, no_join
 from flowcost.agent.capture import Capture
 from flowcost.agent.cgroups import Cgroups
 from flowcost.agent.conntrack import Conntrack
@@ -118,10 +118,9 @@ class Agent:
             self._asked_for_pods = now
             self._identities.refresh(UNKNOWN_POD_WAIT_S)
             self._attribution.directory = self._identities.directory
-        dialed = self._attribution.dialed(segment)
-        backends = self._connections.join(dialed) if self._connections and dialed else {}
+        join = self._connections.join if self._connections else no_join
         before = self._lost.get((segment.boot, segment.epoch), Lost())
-        lines = self._attribution.lines(segment, backends, now=now, on=_today(), lost_before=before)
+        lines = self._attribution.lines(segment, join, now=now, on=_today(), lost_before=before)
         self._lost = {(segment.boot, segment.epoch): segment.lost}
         self.tally.take(lines, now)
         self._count(segment, before)

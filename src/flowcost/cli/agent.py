@@ -12,10 +12,11 @@ from pathlib import Path
 
 import click
 
+from flowcost.address import UNSPECIFIED
 from flowcost.agent import host, node
 from flowcost.agent.apiserver import ApiServer, in_cluster
 from flowcost.agent.capture import DEFAULT_PINS, Capture, Settings
-from flowcost.agent.conntrack import Conntrack
+from flowcost.agent.conntrack import Conntrack, Dialed
 from flowcost.agent.daemon import Agent
 from flowcost.agent.exposition import MetricsServer
 from flowcost.agent.identities import Identities, Source, service_ranges
@@ -26,6 +27,7 @@ from flowcost.errors import NotPermittedError, NotSupportedError, UsageError
 from flowcost.price import RateBook, list_book, load_book
 from flowcost.resolve import declared
 
+NOBODY = Dialed(UNSPECIFIED, 1, UNSPECIFIED, 1, 6)
 LOG = logging.getLogger("flowcost.agent")
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -200,7 +202,7 @@ def _conntrack(held: ExitStack) -> Conntrack | None:
     try:
         connections = Conntrack()
         held.callback(connections.close)
-        next(connections.translated(), None)
+        connections.join([NOBODY])
     except (NotPermittedError, NotSupportedError) as error:
         LOG.warning("%s", error)
         return None
