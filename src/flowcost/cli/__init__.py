@@ -22,6 +22,7 @@ COMMANDS = {
     "explain": "Answer why: verdict, rule, evidence, rate, source.",
     "report": "Write a self-contained HTML report.",
     "reconcile": "Compare a bill with the ledger, to the last digit.",
+    "export": "Write the analysis for tools you already have.",
     "rates": "List, show, check and compare rate books.",
     "agent": "Count every byte of this node's pods, and serve metrics.",
     "lab": "Prove the agent against the wire, on a real kernel (root).",

@@ -44,6 +44,11 @@ class RateUsed(Struct, frozen=True, kw_only=True):
     source_url: str
     checked_on: date
 
+    @property
+    def per(self) -> str:
+        """Return the billing unit as what it measures: a provider's `GB` may be 2**30 bytes."""
+        return _WORDS.get(self.unit_bytes, self.unit)
+
 
 class Explanation(Struct, frozen=True, kw_only=True):
     """One charge and everything it follows from.
@@ -153,8 +158,5 @@ def _arithmetic(charge: dict[str, object], rate: RateUsed | None, cost: int | No
         return f"{quantity} {unit}, unpriced: {why}"
     if rate is None:
         return f"{quantity} {unit}, no meter runs on this path = {money.exact(cost)}"
-    word = _WORDS.get(rate.unit_bytes, "")
-    per = f"{rate.unit_bytes} {unit}" + (f" (1 {word})" if word else "")
-    if rate.unit_bytes == 1:
-        per = rate.unit
+    per = rate.per if rate.unit_bytes == 1 else f"{rate.unit_bytes} {unit} (1 {rate.per})"
     return f"{quantity} {unit} * {rate.price} {rate.currency} / {per} = {money.exact(cost)}"

@@ -9,7 +9,7 @@ parsing it gives the same tree.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
@@ -153,18 +153,21 @@ class _Parser:
     def any_of(self, depth: int) -> Expression:
         if depth > _DEPTH:
             raise self.wrong("nested too deeply")
-        terms = [self.all_of(depth)]
-        while self.now.is_word("or"):
-            self.take()
-            terms.append(self.all_of(depth))
-        return terms[0] if len(terms) == 1 else Or(tuple(terms))
+        terms = self.chain("or", self.all_of, depth)
+        return terms[0] if len(terms) == 1 else Or(terms)
 
     def all_of(self, depth: int) -> Expression:
-        terms = [self.term(depth)]
-        while self.now.is_word("and"):
+        terms = self.chain("and", self.term, depth)
+        return terms[0] if len(terms) == 1 else And(terms)
+
+    def chain(
+        self, word: str, part: Callable[[int], Expression], depth: int
+    ) -> tuple[Expression, ...]:
+        terms = [part(depth)]
+        while self.now.is_word(word):
             self.take()
-            terms.append(self.term(depth))
-        return terms[0] if len(terms) == 1 else And(tuple(terms))
+            terms.append(part(depth))
+        return tuple(terms)
 
     def term(self, depth: int) -> Expression:
         if depth > _DEPTH:

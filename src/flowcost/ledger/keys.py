@@ -17,6 +17,7 @@ from functools import cache
 from flowcost import address, clock
 from flowcost.errors import UsageError
 from flowcost.ledger.ends import ADDRESSES, ATTRIBUTE_BY, LOCAL, REMOTE, SIDES, UNATTRIBUTED, at
+from flowcost.money import GIB
 from flowcost.schema import CHARGES
 
 UNPRICED = "(unpriced)"
@@ -123,7 +124,8 @@ _PLAIN = (
         "text",
         "rate applied: price, unit, book, region, first day",
         "CASE WHEN c.rate_id IS NULL THEN '(unpriced)' ELSE rate.price || ' ' || rate.currency ||"
-        " '/' || rate.unit || ' (' || concat_ws(' ', rate.book, nullif(rate.region, ''),"
+        f" '/' || CASE rate.unit_bytes WHEN {GIB} THEN 'GiB' ELSE rate.unit END ||"
+        " ' (' || concat_ws(' ', rate.book, nullif(rate.region, ''),"
         " nullif(rate.to_region, ''), CAST(rate.effective_from AS VARCHAR)) || ')' END",
         UNPRICED,
     ),

@@ -100,7 +100,7 @@ def _rate(rate: RateUsed | None) -> list[str]:
     tier = f", tier from {rate.tier_from}" if rate.tier_from else ""
     since = f"since {rate.effective_from.isoformat()}{until}"
     return [
-        f"{rate.price} {rate.currency} per {rate.unit}, {place}{tier}, {since}",
+        f"{rate.price} {rate.currency} per {rate.per}, {place}{tier}, {since}",
         f"{rate.book}, checked {rate.checked_on.isoformat()}, {rate.source_url}",
     ]
 
