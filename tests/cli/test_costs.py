@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+from datetime import timedelta
 from decimal import Decimal
 
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from tests.conftest import charge
 
+from flowcost import clock
 from flowcost.cli import main
 from flowcost.errors import FilterError, LedgerError, UsageError
 from flowcost.ledger import ends
@@ -78,6 +81,19 @@ def test_an_interval_and_a_filter_narrow_the_charges(flowcost):
     assert [row["bytes"] for row in json.loads(late.stdout)] == [7]
     team = flowcost("costs", "--filter", "local.owner.team=payments", "--format", "json")
     assert [row["list_cost"] for row in json.loads(team.stdout)] == ["0.01"]
+
+
+def test_the_last_day_is_counted_back_from_now(flowcost, make_ledger):
+    now = clock.hour_of(clock.now())
+    recent = {"bytes": 5, "quantity": 5}
+    rows = [charge("same_zone", hour=now - days * timedelta(days=1), **recent) for days in (0, 2)]
+    ledger = make_ledger(rows).root
+    for span, expected in (("24h", 5), ("3d", 10)):
+        out = flowcost("costs", "--last", span, "--format", "json", ledger=ledger).stdout
+        assert [row["bytes"] for row in json.loads(out)] == [expected]
+    assert flowcost("costs", "--last", "yesterday").exit_code == 2
+    with pytest.raises(UsageError, match="stands alone"):
+        flowcost("costs", "--last", "24h", "--from", "2026-11-02")
 
 
 def test_top_keeps_the_rest_in_one_row(flowcost):

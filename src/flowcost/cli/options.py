@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,26 @@ class Instant(click.ParamType[datetime]):
             self.fail(f"{value!r} is not a time like 2026-11-20 or 2026-11-20T13:00Z", param, ctx)
 
 
+class Span(click.ParamType[timedelta]):
+    """A number of hours or days: `24h`, `7d`."""
+
+    name = "span"
+
+    def convert(
+        self,
+        value: object,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> timedelta:
+        """Return the length of time."""
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"([1-9][0-9]{0,4})([hd])", str(value))
+        if not found:
+            self.fail(f"{value!r} is not a span like 24h or 7d", param, ctx)
+        return int(found[1]) * (clock.HOUR if found[2] == "h" else timedelta(days=1))
+
+
 ledger_option = click.option(
     "--ledger",
     "ledger_path",
@@ -61,6 +82,7 @@ _SELECTION = (
     click.option("--filter", "where", default="", help="Filter, as path=cross_az and stage=prod."),
     click.option("--from", "start", type=Instant(), help="First UTC hour."),
     click.option("--to", "end", type=Instant(), help="UTC hour after the last."),
+    click.option("--last", type=Span(), help="The last hours or days, as 24h or 7d."),
     click.option(
         "--attribute-by",
         type=click.Choice(list(ATTRIBUTE_BY_DOCS)),
@@ -89,11 +111,16 @@ def selection_options(command: Command) -> Command:
         where: str,
         start: datetime | None,
         end: datetime | None,
+        last: timedelta | None,
         attribute_by: str,
         legs: str,
         tenant: str,
         **rest: object,
     ) -> Any:  # noqa: ANN401 - whatever the command returns
+        if last is not None:
+            if start or end:
+                raise UsageError("--last stands alone", hint="leave out --from and --to")
+            start = clock.hour_of(clock.now() - last)
         if start and end and start >= end:
             raise UsageError(
                 f"--from {clock.iso(start)} is not before --to {clock.iso(end)}",
