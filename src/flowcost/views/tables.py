@@ -119,9 +119,10 @@ def _table(columns: Sequence[Column], rows: Iterable[Row]) -> str:
 
 def _width() -> int:
     import shutil  # noqa: PLC0415
+    import sys  # noqa: PLC0415
 
     # Without a terminal a table is read later, in an editor or a log: do not fold it at 80.
-    return shutil.get_terminal_size((200, 24)).columns
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
 
 
 def _json(columns: Sequence[Column], rows: Iterable[Row]) -> str:
