@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit sim docs bench lock clean
+.PHONY: demo test lint unit sim docs bench bpf lock clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/flowcost demo
@@ -31,6 +31,10 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+# The kernel side; the result is committed, and a test holds it to its source.
+bpf:
+	$(PYTHON) src/flowcost/agent/compile.py
 
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)

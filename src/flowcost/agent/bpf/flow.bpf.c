@@ -58,14 +58,18 @@ INLINE void add(struct counters *to, const struct packet *p)
 		APART_FROM_OTHER_PATHS(to);
 		__sync_fetch_and_add(&to->transmitted_bytes, p->bytes);
 		__sync_fetch_and_add(&to->transmitted_packets, p->packets);
-		if (UNLIKELY(p->handshake))
+		if (UNLIKELY(p->handshake)) {
+			APART_FROM_OTHER_PATHS(to);
 			__sync_fetch_and_add(&to->local_handshakes, 1);
+		}
 	} else {
 		APART_FROM_OTHER_PATHS(to);
 		__sync_fetch_and_add(&to->received_bytes, p->bytes);
 		__sync_fetch_and_add(&to->received_packets, p->packets);
-		if (UNLIKELY(p->handshake))
+		if (UNLIKELY(p->handshake)) {
+			APART_FROM_OTHER_PATHS(to);
 			__sync_fetch_and_add(&to->remote_handshakes, 1);
+		}
 	}
 }
 
