@@ -26,6 +26,7 @@ enum { PASS = 1 };
 /* Settings, written by the loader before the kernel freezes them: the verifier folds them. */
 const volatile u32 mtu SECTION(".rodata") = 1500;
 const volatile u32 service4[4][2] SECTION(".rodata") = {}; /* network, mask; mask 0 is no range */
+const volatile u32 first_row SECTION(".rodata") = 0; /* a key that is not on the stack */
 const volatile u64 service6[2][4] SECTION(".rodata") = {}; /* the same, in two words each */
 
 #define HASH(key, value) { BPF_MAP_TYPE_HASH, sizeof(key), sizeof(value), 1, 0 }
@@ -46,53 +47,53 @@ const struct map lost SECTION("maps") = { BPF_MAP_TYPE_ARRAY, 4, sizeof(struct c
 const struct map ledger SECTION("maps") = { BPF_MAP_TYPE_ARRAY, 4, 24, 1, 0 };
 const struct map answers SECTION("maps") = { BPF_MAP_TYPE_RINGBUF, 0, 0, 1, 0 };
 
-/* What a packet adds. `transmitted` is a constant in each program. */
-struct packet {
-	u64 bytes, packets;
-	u32 handshake, transmitted;
-};
+/*
+ * How much one skb is on the wire: bytes in the low half, packets in the high one. In a register,
+ * like all else that lives long here: without CAP_PERFMON the kernel puts a speculation barrier
+ * behind every first write to a place on the stack, and they cost more than the counting does.
+ */
+typedef u64 amount;
+#define AMOUNT(bytes, packets) ((u64)(packets) << 32 | (u32)(bytes))
 
-INLINE void add(struct counters *to, const struct packet *p)
+INLINE void add(struct counters *to, amount of, u32 handshake, u32 transmitted)
 {
-	if (p->transmitted) {
+	u64 bytes = (u32)of, packets = of >> 32;
+
+	if (transmitted) {
 		APART_FROM_OTHER_PATHS(to);
-		__sync_fetch_and_add(&to->transmitted_bytes, p->bytes);
-		__sync_fetch_and_add(&to->transmitted_packets, p->packets);
-		if (UNLIKELY(p->handshake)) {
+		__sync_fetch_and_add(&to->transmitted_bytes, bytes);
+		__sync_fetch_and_add(&to->transmitted_packets, packets);
+		if (UNLIKELY(handshake)) {
 			APART_FROM_OTHER_PATHS(to);
 			__sync_fetch_and_add(&to->local_handshakes, 1);
 		}
 	} else {
 		APART_FROM_OTHER_PATHS(to);
-		__sync_fetch_and_add(&to->received_bytes, p->bytes);
-		__sync_fetch_and_add(&to->received_packets, p->packets);
-		if (UNLIKELY(p->handshake)) {
+		__sync_fetch_and_add(&to->received_bytes, bytes);
+		__sync_fetch_and_add(&to->received_packets, packets);
+		if (UNLIKELY(handshake)) {
 			APART_FROM_OTHER_PATHS(to);
 			__sync_fetch_and_add(&to->remote_handshakes, 1);
 		}
 	}
 }
 
-INLINE void set(struct counters *to, const struct packet *p)
+INLINE int add_or_insert(void *map, const void *key, amount of, u32 handshake, u32 transmitted)
 {
-	__builtin_memset(to, 0, sizeof(*to));
-	if (p->transmitted) {
-		to->transmitted_bytes = p->bytes;
-		to->transmitted_packets = p->packets;
-		to->local_handshakes = p->handshake;
-	} else {
-		to->received_bytes = p->bytes;
-		to->received_packets = p->packets;
-		to->remote_handshakes = p->handshake;
-	}
-}
-
-INLINE int add_or_insert(void *map, const void *key, const struct packet *p)
-{
-	struct counters first, *found = bpf_map_lookup_elem(map, key);
+	struct counters *found = bpf_map_lookup_elem(map, key);
 
 	if (UNLIKELY(!found)) {
-		set(&first, p);
+		struct counters first = {};
+
+		if (transmitted) {
+			first.transmitted_bytes = (u32)of;
+			first.transmitted_packets = of >> 32;
+			first.local_handshakes = handshake;
+		} else {
+			first.received_bytes = (u32)of;
+			first.received_packets = of >> 32;
+			first.remote_handshakes = handshake;
+		}
 		if (!bpf_map_update_elem(map, key, &first, BPF_NOEXIST))
 			return 1;
 		/* Another CPU was faster, or the map is full. */
@@ -100,21 +101,20 @@ INLINE int add_or_insert(void *map, const void *key, const struct packet *p)
 		if (!found)
 			return 0;
 	}
-	add(found, p);
+	add(found, of, handshake, transmitted);
 	return 1;
 }
 
-APART int overflowed(u64 cgroup, const struct packet *p)
+APART int overflowed(u64 cgroup, amount of, u32 handshake, u32 transmitted)
 {
-	u32 row = 0;
-	void *map = bpf_map_lookup_elem(&overflow, &row);
+	void *map = bpf_map_lookup_elem(&overflow, (void *)&first_row);
 	struct counters *to;
 
-	if (map && add_or_insert(map, &cgroup, p))
+	if (map && add_or_insert(map, &cgroup, of, handshake, transmitted))
 		return PASS;
-	to = bpf_map_lookup_elem(&lost, &row);
+	to = bpf_map_lookup_elem(&lost, (void *)&first_row);
 	if (to)
-		add(to, p);
+		add(to, of, handshake, transmitted);
 	return PASS;
 }
 
@@ -125,7 +125,7 @@ INLINE u32 class_of(u32 port)
 	return (port >= 1024) + (port >= 32768);
 }
 
-INLINE u32 ports(u32 local, u32 remote)
+INLINE u64 ports(u32 local, u32 remote)
 {
 	u32 ours = class_of(local), theirs = class_of(remote);
 
@@ -145,10 +145,8 @@ INLINE int in_service4(u32 address)
 	return 0;
 }
 
-INLINE int in_service6(const u32 *address)
+INLINE int in_service6(u64 high, u64 low)
 {
-	u64 high = address[0] | (u64)address[1] << 32, low = address[2] | (u64)address[3] << 32;
-
 #pragma unroll
 	for (int i = 0; i < 2; i++)
 		if (service6[i][2] && (high & service6[i][2]) == service6[i][0] &&
@@ -156,6 +154,12 @@ INLINE int in_service6(const u32 *address)
 			return 1;
 	return 0;
 }
+
+#define LOCAL_PORT(said) ((u32)(said) & 0xffff)
+#define REMOTE_PORT(said) ((u32)(said) >> 16)
+#define TRANSPORT(said) ((said) >> 32 & 0xff)
+#define HANDSHAKE(said) ((said) >> 40 & 1)
+#define MAPPED 0xffff0000ull /* the third word of a v4-mapped address, as it lies in memory */
 
 /* Where the transport header starts and which it is; hop-by-hop, routing, destination and
  * authentication headers of IPv6 are skipped. A later fragment has no transport header. */
@@ -213,25 +217,26 @@ APART int find_transport(const struct __sk_buff *skb, struct place *at)
 	return 1;
 }
 
-/* A packet that the wire carries as several: by segmentation offload, or as fragments. */
-APART int split(const struct __sk_buff *skb, struct packet *p)
+/* An skb that the wire carries as several packets: by segmentation offload, or as fragments. */
+APART amount split(const struct __sk_buff *skb)
 {
-	u32 length = p->bytes, size = LOAD(skb->gso_size), header, n;
+	u32 length = LOAD(skb->len), size = LOAD(skb->gso_size), header, n;
+	const amount whole = AMOUNT(length, 1);
 	struct place at;
 	u8 tcp_offset;
 
 	if (!find_transport(skb, &at))
-		return 0;
+		return whole;
 	if (size) {
 		if (at.transport == TCP) {
 			if (bpf_skb_load_bytes(skb, at.offset + 12, &tcp_offset, 1))
-				return 0;
+				return whole;
 			header = at.offset + (tcp_offset >> 4) * 4;
 		} else {
 			header = at.offset + (at.transport == SCTP ? 12 : 8);
 		}
 		if (header >= length)
-			return 0;
+			return whole;
 		n = LOAD(skb->gso_segs);
 		/* A guest's packet may come without a count. */
 		if (!n)
@@ -241,27 +246,19 @@ APART int split(const struct __sk_buff *skb, struct packet *p)
 			length -= 8;
 		}
 	} else {
-		/* RFC 791 and 8200: all but the last fragment carry a multiple of 8 bytes. */
-		u32 again, whole, room;
+		/* RFC 791 and 8200: all fragments but the last carry a multiple of 8 bytes. The IPv6
+		 * fragment header is in each, the first one too. */
+		u32 extra = skb->protocol == htons(IP) ? 0 : 8, room;
 
-		if (skb->protocol == htons(IP)) {
-			whole = again = at.offset;
-			room = (mtu - again) & ~7u;
-		} else {
-			whole = 40;
-			again = 48;
-			room = (mtu - again) & ~7u;
-		}
-		if (length <= whole || room == 0 || room > 65535)
-			return 0;
-		n = (length - whole + room - 1) / room;
-		header = again;
-		if (whole != again)
-			length += 8; /* the first one is a fragment too */
+		header = extra ? 40 : at.offset;
+		room = (mtu - header - extra) & ~7u;
+		if (length <= header || room == 0 || room > 65535)
+			return whole;
+		n = (length - header + room - 1) / room;
+		header += extra;
+		length += extra;
 	}
-	p->packets = n;
-	p->bytes = length + (u64)(n - 1) * header;
-	return 0;
+	return AMOUNT(length + (n - 1) * header, n);
 }
 
 /* Copies `present` bytes of the message at `offset` into a record with room for `room`. */
@@ -282,14 +279,25 @@ INLINE int copy(const struct __sk_buff *skb, const struct dns_head *head, u32 of
 	return 1;
 }
 
-/* Answers a resolver gave to a socket here: copied to the ring, read by the agent's own clock. */
-APART int answered(const struct __sk_buff *skb, struct dns_head *head)
+/* Answers a resolver gave to a socket here: copied to the ring, read by the agent's own clock.
+ * `key` is the flow's, as far as the addresses. */
+APART int answered(const struct __sk_buff *skb, const u64 *key, u64 said, u32 v4)
 {
 	u32 row = 1, offset, size, present;
 	struct counters *dropped;
 	struct place at;
 	u8 dns[12], tcp_offset;
+	struct dns_head record = {
+		.cgroup = key[0], .client_port = said, .transport = TRANSPORT(said)
+	}, *head = &record;
 
+	if (v4) {
+		record.client[1] = (key[1] << 32) | MAPPED;
+		record.server[1] = (key[1] >> 32 << 32) | MAPPED;
+	} else {
+		__builtin_memcpy(record.client, key + 1, 16);
+		__builtin_memcpy(record.server, key + 3, 16);
+	}
 	if (!find_transport(skb, &at) || !at.first)
 		return 0;
 	offset = at.offset + 8;
@@ -318,34 +326,154 @@ APART int answered(const struct __sk_buff *skb, struct dns_head *head)
 	return 0;
 }
 
-/* The ports of a packet whose socket does not say, host order: local | remote << 16; and, in bit
- * 32, whether it is a TCP handshake's first packet. */
-APART u64 packet_ports(const struct __sk_buff *skb, const struct place *at, u32 transmitted)
+/* What a flow's ports and transport are, in one word: local port, remote port (16 bits each, host
+ * order), transport (8), and whether this is the first packet of a TCP handshake. */
+INLINE u64 say(u32 source, u32 destination, u64 transport, u64 handshake, u32 transmitted)
 {
-	u32 source, destination;
-	u64 result;
-	u8 head[4], flags = 0;
+	u32 pair = transmitted ? source | destination << 16 : destination | source << 16;
 
-	if (!at->first || (at->transport != TCP && at->transport != UDP))
-		return 0;
-	if (bpf_skb_load_bytes(skb, at->offset, head, 4))
-		return 0;
-	source = head[0] << 8 | head[1];
-	destination = head[2] << 8 | head[3];
-	result = transmitted ? source | destination << 16 : destination | source << 16;
-	if (at->transport == TCP && !bpf_skb_load_bytes(skb, at->offset + 13, &flags, 1))
-		result |= (u64)((flags & 0x12) == 0x02) << 32;
-	return result;
+	return pair | transport << 32 | handshake << 40;
 }
 
-INLINE int count(const struct __sk_buff *skb, const u32 transmitted)
+/* The same, from any packet; `ends` gets local and remote address, one word for IPv4, else four. */
+APART u64 parse(const struct __sk_buff *skb, u64 *ends, u32 v4, u32 transmitted)
 {
-	struct packet p = { .packets = 1, .transmitted = transmitted };
-	u32 row = 0, state, transport, type, local_port = 0, remote_port = 0, connected;
-	struct bpf_sock *sk;
 	struct place at;
-	u64 cgroup, pair;
+	u8 head[4] = {}, flags = 0;
+
+	find_transport(skb, &at);
+	if (v4) {
+		ends[0] = transmitted ? at.source[0] | (u64)at.destination[0] << 32
+				      : at.destination[0] | (u64)at.source[0] << 32;
+	} else {
+		__builtin_memcpy(ends, transmitted ? at.source : at.destination, 16);
+		__builtin_memcpy(ends + 2, transmitted ? at.destination : at.source, 16);
+	}
+	if (at.first && (at.transport == TCP || at.transport == UDP)) {
+		if (!bpf_skb_load_bytes(skb, at.offset, head, 4) && at.transport == TCP)
+			bpf_skb_load_bytes(skb, at.offset + 13, &flags, 1);
+	}
+	return say(head[0] << 8 | head[1], head[2] << 8 | head[3], at.transport,
+		   (flags & 0x12) == 0x02, transmitted);
+}
+
+/* The same, from a UDP packet without options or fragments, which most without a peer in their
+ * socket are; 0 if it is not such a one. */
+INLINE u64 parse_datagram(const struct __sk_buff *skb, u64 *ends, const u32 v4, const u32 transmitted)
+{
+	const u8 *data = (const u8 *)(u64)skb->data, *end = (const u8 *)(u64)skb->data_end;
+	const u32 length = v4 ? 20 : 40, near = transmitted ? 0 : 1, far = 1 - near;
+	const u16 *head;
+
+	if (data + length + 8 > end)
+		return 0;
+	if (v4) {
+		const u32 *address = (const u32 *)(data + 12);
+
+		if (data[0] != 0x45 || data[9] != UDP || (*(const u16 *)(data + 6) & htons(0x3fff)))
+			return 0;
+		ends[0] = address[near] | (u64)address[far] << 32;
+	} else {
+		const u32 *address = (const u32 *)(data + 8);
+
+		if (data[6] != UDP)
+			return 0;
+		ends[0] = address[near * 4] | (u64)address[near * 4 + 1] << 32;
+		ends[1] = address[near * 4 + 2] | (u64)address[near * 4 + 3] << 32;
+		ends[2] = address[far * 4] | (u64)address[far * 4 + 1] << 32;
+		ends[3] = address[far * 4 + 2] | (u64)address[far * 4 + 3] << 32;
+	}
+	head = (const u16 *)(data + length);
+	return say(htons(head[0]), htons(head[1]), UDP, 0, transmitted);
+}
+
+/* The same, from a socket with a peer; the addresses are read by the caller. */
+INLINE u64 connected(const struct __sk_buff *skb, struct bpf_sock *sk, u64 transport,
+		     const u32 transmitted)
+{
+	u32 local = LOAD(sk->src_port), remote = htons((u16)LOAD(sk->dst_port));
+	u64 handshake = transmitted && transport == TCP && LOAD(sk->state) == SYN_SENT;
+
+	/* The kernel frees the port before it sends the reset of an abortive close. */
+	if (UNLIKELY(!local)) {
+		u64 unused[4];
+
+		local = (u16)parse(skb, unused, 0, transmitted);
+	}
+	return local | (u64)remote << 16 | transport << 32 | handshake << 40;
+}
+
+INLINE int has_peer(struct bpf_sock *sk, u32 type, u32 transport)
+{
+	u32 state = LOAD(sk->state);
+
+	/* A control socket that sends resets is raw; a listener has its peer in the packet only. */
+	if (type == STREAM)
+		return transport == TCP && state != LISTEN;
+	return type == DATAGRAM && transport == UDP && state == ESTABLISHED;
+}
+
+INLINE int count_flow(const struct __sk_buff *skb, void *tables, u64 *key, u64 said, int service,
+		      const u32 v4, const u32 transmitted)
+{
+	amount of = AMOUNT(LOAD(skb->len), 1);
+	u32 handshake = HANDSHAKE(said);
 	void *map;
+
+	if (!transmitted && UNLIKELY(REMOTE_PORT(said) == 53))
+		answered(skb, key, said, v4);
+	if (UNLIKELY(LOAD(skb->gso_size) || (u32)of > mtu))
+		of = split(skb);
+	key[v4 ? 2 : 5] = (service ? (u32)said | (u64)FLAG_SERVICE << 40
+				   : ports(LOCAL_PORT(said), REMOTE_PORT(said))) |
+			  (u64)TRANSPORT(said) << 32;
+	map = bpf_map_lookup_elem(tables, (void *)&first_row);
+	if (map && add_or_insert(map, key, of, handshake, transmitted))
+		return PASS;
+	return overflowed(key[0], of, handshake, transmitted);
+}
+
+INLINE int count4(const struct __sk_buff *skb, struct bpf_sock *sk, u32 type, const u32 transmitted)
+{
+	u32 transport = LOAD(sk->protocol);
+	u64 key[3], said;
+
+	key[0] = bpf_sk_cgroup_id(sk);
+	if (LIKELY(has_peer(sk, type, transport))) {
+		key[1] = LOAD(sk->src_ip4) | (u64)LOAD(sk->dst_ip4) << 32;
+		said = connected(skb, sk, transport, transmitted);
+	} else {
+		said = parse_datagram(skb, key + 1, 1, transmitted);
+		if (!said)
+			said = parse(skb, key + 1, 1, transmitted);
+	}
+	return count_flow(skb, (void *)&flows4, key, said, in_service4(key[1] >> 32), 1, transmitted);
+}
+
+INLINE int count6(const struct __sk_buff *skb, struct bpf_sock *sk, u32 type, const u32 transmitted)
+{
+	u32 transport = LOAD(sk->protocol);
+	u64 key[6], said;
+
+	key[0] = bpf_sk_cgroup_id(sk);
+	if (LIKELY(has_peer(sk, type, transport))) {
+		key[1] = LOAD(sk->src_ip6[0]) | (u64)LOAD(sk->src_ip6[1]) << 32;
+		key[2] = LOAD(sk->src_ip6[2]) | (u64)LOAD(sk->src_ip6[3]) << 32;
+		key[3] = LOAD(sk->dst_ip6[0]) | (u64)LOAD(sk->dst_ip6[1]) << 32;
+		key[4] = LOAD(sk->dst_ip6[2]) | (u64)LOAD(sk->dst_ip6[3]) << 32;
+		said = connected(skb, sk, transport, transmitted);
+	} else {
+		said = parse_datagram(skb, key + 1, 0, transmitted);
+		if (!said)
+			said = parse(skb, key + 1, 0, transmitted);
+	}
+	return count_flow(skb, (void *)&flows6, key, said, in_service6(key[3], key[4]), 0, transmitted);
+}
+
+INLINE int count(struct __sk_buff *skb, const u32 transmitted)
+{
+	struct bpf_sock *sk;
+	u32 type;
 
 	if (UNLIKELY(LOAD(skb->ifindex) == LOOPBACK))
 		return PASS; /* never leaves the namespace */
@@ -356,99 +484,16 @@ INLINE int count(const struct __sk_buff *skb, const u32 transmitted)
 	if (UNLIKELY(!sk))
 		return PASS;
 	type = LOAD(sk->type);
-	transport = LOAD(sk->protocol);
-	state = LOAD(sk->state);
-	/* A control socket that sends resets is raw; a listener has its peer in the packet only. */
-	connected = (type == STREAM && transport == TCP && state != LISTEN) ||
-		    (type == DATAGRAM && transport == UDP && state == ESTABLISHED);
 	/* A raw socket is handed copies of packets that their own socket receives as well. */
-	if (!transmitted && UNLIKELY(type == RAW) && (transport == TCP || transport == UDP))
-		return PASS;
-	cgroup = bpf_sk_cgroup_id(sk);
-	p.bytes = LOAD(skb->len);
-	if (UNLIKELY(LOAD(skb->gso_size) || p.bytes > mtu))
-		split(skb, &p);
+	if (!transmitted && UNLIKELY(type == RAW)) {
+		u32 transport = LOAD(sk->protocol);
 
-	if (LIKELY(connected)) {
-		local_port = LOAD(sk->src_port);
-		remote_port = htons((u16)LOAD(sk->dst_port));
-		p.handshake = transmitted && transport == TCP && state == SYN_SENT;
-	}
-	/* The kernel frees the port before it sends the reset of an abortive close. */
-	if (UNLIKELY(!connected || !local_port)) {
-		find_transport(skb, &at);
-		pair = packet_ports(skb, &at, transmitted);
-		local_port = pair & 0xffff;
-		if (!connected) {
-			transport = at.transport;
-			remote_port = (u32)pair >> 16;
-			p.handshake = pair >> 32;
-		}
-	}
-
-	if (skb->protocol == htons(IP)) {
-		struct key4 key;
-
-		key.cgroup = cgroup;
-		if (connected) {
-			key.local = LOAD(sk->src_ip4);
-			key.remote = LOAD(sk->dst_ip4);
-		} else {
-			key.local = transmitted ? at.source[0] : at.destination[0];
-			key.remote = transmitted ? at.destination[0] : at.source[0];
-		}
-		key.transport = transport;
-		key.zero = 0;
-		if (!transmitted && UNLIKELY(remote_port == 53)) {
-			struct dns_head head = { .cgroup = cgroup, .client_port = local_port, .transport = transport };
-
-			*(u16 *)(head.server + 10) = *(u16 *)(head.client + 10) = 0xffff;
-			__builtin_memcpy(head.server + 12, &key.remote, 4);
-			__builtin_memcpy(head.client + 12, &key.local, 4);
-			answered(skb, &head);
-		}
-		key.flags = in_service4(key.remote) ? FLAG_SERVICE : 0;
-		pair = key.flags ? local_port | remote_port << 16 : ports(local_port, remote_port);
-		key.local_port = pair;
-		key.remote_port = pair >> 16;
-		map = bpf_map_lookup_elem(&flows4, &row);
-		if (map && add_or_insert(map, &key, &p))
-			return PASS;
-	} else {
-		struct key6 key;
-
-		key.cgroup = cgroup;
-		if (connected) {
-			key.local[0] = LOAD(sk->src_ip6[0]);
-			key.local[1] = LOAD(sk->src_ip6[1]);
-			key.local[2] = LOAD(sk->src_ip6[2]);
-			key.local[3] = LOAD(sk->src_ip6[3]);
-			key.remote[0] = LOAD(sk->dst_ip6[0]);
-			key.remote[1] = LOAD(sk->dst_ip6[1]);
-			key.remote[2] = LOAD(sk->dst_ip6[2]);
-			key.remote[3] = LOAD(sk->dst_ip6[3]);
-		} else {
-			__builtin_memcpy(key.local, transmitted ? at.source : at.destination, 16);
-			__builtin_memcpy(key.remote, transmitted ? at.destination : at.source, 16);
-		}
-		key.transport = transport;
-		key.zero = 0;
-		if (!transmitted && UNLIKELY(remote_port == 53)) {
-			struct dns_head head = { .cgroup = cgroup, .client_port = local_port, .transport = transport };
-
-			__builtin_memcpy(head.server, key.remote, 16);
-			__builtin_memcpy(head.client, key.local, 16);
-			answered(skb, &head);
-		}
-		key.flags = in_service6(key.remote) ? FLAG_SERVICE : 0;
-		pair = key.flags ? local_port | remote_port << 16 : ports(local_port, remote_port);
-		key.local_port = pair;
-		key.remote_port = pair >> 16;
-		map = bpf_map_lookup_elem(&flows6, &row);
-		if (map && add_or_insert(map, &key, &p))
+		if (transport == TCP || transport == UDP)
 			return PASS;
 	}
-	return overflowed(cgroup, &p);
+	if (skb->protocol == htons(IP))
+		return count4(skb, sk, type, transmitted);
+	return count6(skb, sk, type, transmitted);
 }
 
 SECTION("cgroup_skb/egress") int transmitted(struct __sk_buff *skb)

@@ -38,7 +38,7 @@ enum { DNS_SMALL = 448, DNS_LARGE = 1408 };
 
 struct dns_head {
 	u64 cgroup;
-	u8 server[16], client[16];
+	u64 server[2], client[2]; /* 16 bytes each, network order, IPv4 mapped */
 	u16 client_port;
 	u8 transport, zero;
 	u16 size;    /* of the message */
