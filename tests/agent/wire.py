@@ -79,6 +79,10 @@ class Wire:
         for end in "arb":
             sh("ip", "netns", "add", self.name(end))
             self.ip(end, "link", "set", "lo", "up")
+            # A link-local address under probation asks no neighbour: the first answers would wait
+            # in the router for a second, behind its counters.
+            for which in ("all", "default"):
+                self.exec(end, "sysctl", "-qw", f"net.ipv6.conf.{which}.accept_dad=0")
         for end, four, six in (("a", "192.0.2", "fd00:a::"), ("b", "198.51.100", "fd00:b::")):
             sh(
                 *f"ip -n {self.name(end)} link add eth0 mtu {self.mtu} type veth".split(),
