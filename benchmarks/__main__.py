@@ -1,0 +1,7 @@
+"""`make bench`: the pipeline's table. Others: `python -m benchmarks.<name>`."""
+
+from __future__ import annotations
+
+from benchmarks import pipeline
+
+pipeline.main()
