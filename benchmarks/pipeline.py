@@ -43,7 +43,7 @@ def world_text() -> str:
     """Return a world of three zones with a named pod behind each low address."""
     networks = [
         '[[network]]\ncidr = "10.0.0.0/8"\ncloud.provider = "aws"\ncloud.vpc_id = "vpc-a"\n'
-        + 'cloud.account.id = "111111111111"\ncloud.region = "us-east-1"\n'
+        'cloud.account.id = "111111111111"\ncloud.region = "us-east-1"\n'
     ]
     networks += [
         f'[[network]]\ncidr = "10.{zone}.0.0/16"\ncloud.availability_zone = "use1-az{zone}"\n'
