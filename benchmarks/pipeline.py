@@ -41,11 +41,11 @@ PODS = 6_000
 
 def world_text() -> str:
     """Return a world of three zones with a named pod behind each low address."""
-    networks = [
+    whole = (
         '[[network]]\ncidr = "10.0.0.0/8"\ncloud.provider = "aws"\ncloud.vpc_id = "vpc-a"\n'
         'cloud.account.id = "111111111111"\ncloud.region = "us-east-1"\n'
-    ]
-    networks += [
+    )
+    networks = [
         f'[[network]]\ncidr = "10.{zone}.0.0/16"\ncloud.availability_zone = "use1-az{zone}"\n'
         for zone in (1, 2, 3)
     ]
@@ -56,7 +56,7 @@ def world_text() -> str:
         for pod in range(PODS)
     ]
     route = '[[route]]\nfrom = "vpc-a"\nto = "0.0.0.0/0"\nvia = "internet_gateway"\n'
-    return "".join((*networks, route))
+    return "".join((whole, *networks, route))
 
 
 def write_flows(path: Path, rows: int) -> None:
