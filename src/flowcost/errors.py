@@ -105,3 +105,10 @@ class UnreachableError(FlowcostError):
 
     code = "unreachable"
     exit_code = EXIT_ENVIRONMENT
+
+
+class LabError(FlowcostError):
+    """A program inside a pod of the lab failed; its own words are in the message."""
+
+    code = "lab"
+    exit_code = EXIT_ENVIRONMENT

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from flowcost.agent.apiserver import ApiServer, in_cluster
-from flowcost.errors import NotPermittedError, NotSupportedError
+from flowcost.errors import NotPermittedError, UnreachableError
 
 
 def cluster(method, path, headers):
@@ -59,7 +59,7 @@ def test_the_token_is_read_again_for_every_request(serve, token):
 
 
 def test_an_unreachable_server_says_that_counting_goes_on():
-    with pytest.raises(NotSupportedError) as refused:
+    with pytest.raises(UnreachableError) as refused:
         ApiServer("http://127.0.0.1:1", timeout_s=0.5).list("pods")
     assert "unattributed" in refused.value.hint
 
@@ -91,5 +91,5 @@ def test_the_server_is_known_by_the_clusters_own_authority_and_no_other(serve, t
     cert, key = certificate
     url, _ = serve(cluster, tls=(cert, key))
     assert b"cart" in ApiServer(url, token_file=token, ca_file=cert).list("pods")
-    with pytest.raises(NotSupportedError, match="certificate"):
+    with pytest.raises(UnreachableError, match="certificate"):
         ApiServer(url, token_file=token).list("pods")

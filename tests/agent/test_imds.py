@@ -3,7 +3,7 @@ import json
 import pytest
 
 from flowcost.agent.imds import Place, place
-from flowcost.errors import NotSupportedError
+from flowcost.errors import UnreachableError
 
 META = "/latest/meta-data"
 MAC = "0e:49:61:0f:c3:11"
@@ -53,12 +53,12 @@ def test_the_place_of_the_node_is_read_with_a_session_token(serve):
 
 def test_version_1_is_never_asked(serve):
     url, asked = serve(only_version_1)
-    with pytest.raises(NotSupportedError, match="PUT /latest/api/token answered 405"):
+    with pytest.raises(UnreachableError, match="PUT /latest/api/token answered 405"):
         place(url)
     assert [method for method, _, _ in asked] == ["PUT"]
 
 
 def test_a_node_without_metadata_is_told_which_options_replace_it():
-    with pytest.raises(NotSupportedError) as refused:
+    with pytest.raises(UnreachableError) as refused:
         place("http://127.0.0.1:1", timeout_s=0.5)
     assert "--region" in refused.value.hint

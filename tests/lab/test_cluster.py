@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from flowcost.agent.cgroups import owner_of
+from flowcost.errors import LabError
 from flowcost.lab import cgroup_tree, plan
 from flowcost.lab.cgroup_tree import mount_point
-from flowcost.lab.cluster import Cluster, WorkloadError
+from flowcost.lab.cluster import Cluster
 
 pytestmark = pytest.mark.lab
 
@@ -85,7 +86,7 @@ def test_a_pod_is_in_the_cgroup_its_runtime_would_make(shop_cluster):
 
 
 def test_a_failing_order_names_the_pod_and_the_reason(shop_cluster):
-    with pytest.raises(WorkloadError, match="pod cart-0: TypeError"):
+    with pytest.raises(LabError, match="pod cart-0: TypeError"):
         shop_cluster.pods["cart-0"].call("resolve", server="10.96.0.53")
 
 

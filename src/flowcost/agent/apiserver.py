@@ -11,10 +11,11 @@ import http.client
 import os
 import ssl
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
-from flowcost.errors import NotPermittedError, NotSupportedError
+from flowcost.errors import NotPermittedError, UnreachableError, UsageError
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -28,7 +29,11 @@ COLLECTIONS = {
 
 
 class ApiServer:
-    """A Kubernetes API server; `token_file` is read again for every request (tokens rotate)."""
+    """A Kubernetes API server; `token_file` is read again for every request (tokens rotate).
+
+    Raises:
+        UsageError: `url` is not an http or https URL.
+    """
 
     def __init__(
         self,
@@ -40,7 +45,7 @@ class ApiServer:
     ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise NotSupportedError(f"{url!r} is not the URL of an API server")
+            raise UsageError(f"{url!r} is not the URL of an API server", hint="https://host:port")
         self.url = url
         self._https = parts.scheme == "https"
         self._where = parts.netloc
@@ -53,7 +58,7 @@ class ApiServer:
 
         Raises:
             NotPermittedError: the token may not list it; the RBAC rule is named.
-            NotSupportedError: the server cannot be reached or answers in error.
+            UnreachableError: the server cannot be reached or answers in error.
         """
         query = {"resourceVersion": "0"}
         if field_selector:
@@ -71,26 +76,24 @@ class ApiServer:
     def _get(self, resource: str, path: str) -> bytes:
         headers = {"Accept": "application/json", "User-Agent": "flowcost-agent"}
         if self._token_file:
-            headers["Authorization"] = f"Bearer {self._token_file.read_text().strip()}"
-        connection = self._connection()
+            headers["Authorization"] = f"Bearer {_token(self._token_file)}"
         try:
-            connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            body = response.read()
+            with closing(self._connection()) as connection:
+                connection.request("GET", path, headers=headers)
+                response = connection.getresponse()
+                body = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise NotSupportedError(
+            raise UnreachableError(
                 f"API server {self.url}: {error or type(error).__name__}",
                 hint="Traffic is counted all the same; without identities it is unattributed.",
             ) from None
-        finally:
-            connection.close()
         if response.status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
             raise NotPermittedError(
                 f"API server {self.url}: may not list {resource} ({response.status})",
                 hint=f"Give the agent's service account a ClusterRole with list on {resource}.",
             )
         if response.status != http.client.OK:
-            raise NotSupportedError(
+            raise UnreachableError(
                 f"API server {self.url}: list of {resource} answered {response.status}"
             )
         return body
@@ -102,6 +105,13 @@ class ApiServer:
             cafile=os.fspath(self._ca_file) if self._ca_file else None
         )
         return http.client.HTTPSConnection(self._where, timeout=self._timeout_s, context=context)
+
+
+def _token(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise NotPermittedError(f"token {path}: {error.strerror}") from None
 
 
 def in_cluster(environment: Mapping[str, str], account: Path = ACCOUNT) -> ApiServer | None:

@@ -45,7 +45,7 @@ class Source(Struct, frozen=True, kw_only=True):
 
         Raises:
             InventoryError: a file cannot be read.
-            NotPermittedError, NotSupportedError: the API server refuses or does not answer.
+            NotPermittedError, UnreachableError: the API server refuses or does not answer.
         """
         if self.api:
             return self.api.snapshot(self.node)

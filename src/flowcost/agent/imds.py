@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from flowcost.errors import NotSupportedError
+from flowcost.errors import UnreachableError
 
 ENDPOINT = "http://169.254.169.254"
 TOKEN_TTL_S = 300
@@ -39,7 +39,7 @@ def place(endpoint: str = ENDPOINT, *, timeout_s: float = 1.0) -> Place:
     """Return where this EC2 instance is.
 
     Raises:
-        NotSupportedError: the service does not answer, or only version 1 does.
+        UnreachableError: the service does not answer, or only version 1 does.
     """
     session = _Session(endpoint, timeout_s)
     document = json.loads(session.get("/latest/dynamic/instance-identity/document"))
@@ -76,13 +76,13 @@ class _Session:
             response = connection.getresponse()
             body = response.read().decode()
         except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
-            raise NotSupportedError(
+            raise UnreachableError(
                 f"instance metadata at {self._where}: {error or type(error).__name__}", hint=HINT
             ) from None
         finally:
             connection.close()
         if response.status != http.client.OK:
-            raise NotSupportedError(
+            raise UnreachableError(
                 f"instance metadata at {self._where}: {method} {path} answered {response.status}",
                 hint=HINT,
             )

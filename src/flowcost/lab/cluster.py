@@ -11,18 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from flowcost.errors import FlowcostError, NotSupportedError
+from flowcost.errors import FlowcostError, LabError, NotSupportedError
 from flowcost.lab import cgroup_tree, network, wire, workload
 from flowcost.lab.namespaces import NetworkNamespace
 from flowcost.lab.plan import Plan, Pod
 
 _serial = itertools.count(1)
-
-
-class WorkloadError(FlowcostError):
-    """A command inside a pod failed; its own words are in the message."""
-
-    code = "lab-workload"
 
 
 class RunningPod:
@@ -49,13 +43,13 @@ class RunningPod:
         """Return the result of the order given last.
 
         Raises:
-            WorkloadError: the command raised, or the pod's process has ended.
+            LabError: the command raised, or the pod's process has ended.
         """
         assert self.process.stdout  # noqa: S101 - made with PIPE
         line = self.process.stdout.readline()
         reply = json.loads(line) if line else {"error": "the pod's process has ended"}
         if "error" in reply:
-            raise WorkloadError(f"pod {self.pod.name}: {reply['error']}")
+            raise LabError(f"pod {self.pod.name}: {reply['error']}")
         return reply["ok"]
 
     def call(self, do: str, **arguments: Any) -> Any:  # noqa: ANN401 - passed on as JSON
