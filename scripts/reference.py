@@ -16,6 +16,7 @@ import click
 
 from flowcost import cli, errors, schema
 from flowcost.agent import metrics as agent_metrics
+from flowcost.agent.status import Status
 from flowcost.agent.tally import Tally
 from flowcost.classify import aws
 from flowcost.ledger.ends import ATTRIBUTE_BY_DOCS
@@ -102,7 +103,7 @@ def metrics() -> Iterator[str]:
     )
     yield from ("wire; dollars are list cost at the marginal rate, of the node's own ends.", "")
     yield from ("| metric | type | labels | meaning |", "|---|---|---|---|")
-    for family in agent_metrics.families(Tally(), agent_metrics.Status(), (), ""):
+    for family in agent_metrics.families(Tally(), Status(), (), ""):
         labels = ", ".join(f"`{label}`" for label in family.labels) or "—"
         yield f"| `{family.name}` | {family.type} | {labels} | {family.help} |"
 

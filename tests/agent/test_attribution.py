@@ -198,6 +198,11 @@ def test_a_name_is_kept_for_ends_outside_the_cluster_by_the_pod_that_asked(attri
     assert (outside.name, inside.name) == ("api.example.com", "")
 
 
+def test_an_answer_that_a_resolver_of_the_node_received_belongs_to_the_pod_that_asked(attribution):
+    assert attribution.owner(UNIT_CGROUP, pack(CART.v4), 0.0) == CART.uid
+    assert attribution.owner(UNIT_CGROUP, pack(CART.node.v4), 0.0) == CART.node.v4
+
+
 def test_without_a_place_everything_is_unknown_and_nothing_is_lost():
     bare = Attribution(directory(Place()), KnownCgroups(), Names(), list_book())
     found = lines(bare, row("198.51.100.10", sent=(9, 1)))

@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from flowcost import money
 from flowcost.agent.attribution import Line
 from flowcost.agent.exposition import COUNTER, Family, MetricsServer, render
-from flowcost.agent.metrics import Status, families
+from flowcost.agent.metrics import families
+from flowcost.agent.status import Status
 from flowcost.agent.tally import Tally
 from flowcost.model import Direction, EndKind, Identity, Path, Rate, Verdict
 
@@ -154,6 +155,7 @@ def test_the_compatibility_names_carry_the_same_bytes(page):
     assert one(page, "tollwing_pod_tx_bytes_total", namespace="shop", pod="cart-0") == 2 << 30
     assert one(page, "tollwing_cost_usd_total", traffic_type="cross_az") == 0.01
     assert one(page, "tollwing_pod_cost_usd_total", pod="cart-0") == 0.01
+    assert one(page, "tollwing_poll_total") == 7
 
 
 def test_an_unmodified_opencost_finds_its_labels_and_no_unclassified_byte(page):

@@ -11,7 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from flowcost import money
-from flowcost.agent.exposition import COUNTER, Family
+from flowcost.agent.exposition import COUNTER, GAUGE, Family
+from flowcost.agent.status import Status
 from flowcost.agent.tally import Sum, Tally
 from flowcost.model import Direction, Path
 
@@ -27,13 +28,14 @@ def traffic_type(path: Path) -> str:
     return TRAFFIC_TYPES.get(path, str(path))
 
 
-def families(tally: Tally, connections: int) -> Iterator[Family]:
-    """Yield the metrics; `connections` are the TCP handshakes seen."""
-    yield from _tollwing(tally, connections)
+def families(tally: Tally, status: Status) -> Iterator[Family]:
+    """Yield the metrics."""
+    yield from _tollwing(tally)
+    yield from _tollwing_self(status)
     yield from _kubecost(tally)
 
 
-def _tollwing(tally: Tally, connections: int) -> Iterator[Family]:
+def _tollwing(tally: Tally) -> Iterator[Family]:
     types: defaultdict[tuple[str, Direction], Sum] = defaultdict(Sum)
     for key, total in tally.paths.items():
         _merge(types[traffic_type(key.path), key.direction], total)
@@ -74,13 +76,21 @@ def _tollwing(tally: Tally, connections: int) -> Iterator[Family]:
         ("namespace", "pod"),
         (((namespace, pod), one.cost) for (namespace, pod, _), one in pods.items()),
     )
-    yield Family(
-        "tollwing_connections_established_total",
-        COUNTER,
-        "TCP handshakes begun, from either end.",
-        (),
-        [((), connections)],
-    )
+
+
+def _tollwing_self(status: Status) -> Iterator[Family]:
+    """Yield the agent's own state; "active connections" are the rows of the last poll there too."""
+    dropped = status.overflow_packets + status.lost_packets
+    for name, kind, text, value in (
+        ("active_connections", GAUGE, "Rows of the last drain.", status.rows),
+        ("connections_established_total", COUNTER, "TCP handshakes begun.", status.handshakes),
+        ("poll_total", COUNTER, "Drains of the kernel's counters.", status.drains),
+        ("ringbuf_drops_total", COUNTER, "DNS answers that found the ring full.", status.dns_lost),
+        ("map_update_drops_total", COUNTER, "Packets that found the flow map full.", dropped),
+        ("enricher_cache_size", GAUGE, "Addresses and blocks known.", status.identities),
+        ("dns_cache_size", GAUGE, "Names held.", status.names),
+    ):
+        yield Family(f"tollwing_{name}", kind, text, (), [((), value)])
 
 
 def _cost(

@@ -25,7 +25,8 @@ from flowcost.agent.dns import Names
 from flowcost.agent.drained import Drained, Lost
 from flowcost.agent.exposition import render
 from flowcost.agent.identities import Identities
-from flowcost.agent.metrics import Status, families
+from flowcost.agent.metrics import families
+from flowcost.agent.status import Status
 from flowcost.agent.tally import Tally
 from flowcost.errors import FlowcostError
 from flowcost.price import RateBook
@@ -134,9 +135,10 @@ class Agent:
         status.lost_packets += lost.transmitted_packets - before.transmitted_packets
         status.lost_packets += lost.received_packets - before.received_packets
         status.dns_lost += lost.dns - before.dns
+        for spill in segment.overflows():
+            status.overflow_packets += spill.transmitted_packets + spill.received_packets
         for entry in segment.entries():
-            status.connections_local += entry.local_handshakes
-            status.connections_remote += entry.remote_handshakes
+            status.handshakes += entry.local_handshakes + entry.remote_handshakes
 
     def _note(self, drained: Drained | None, started: float) -> None:
         status = self.status

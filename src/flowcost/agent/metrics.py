@@ -8,47 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from msgspec import Struct
-
 from flowcost import __version__, money
 from flowcost.agent import compatibility
 from flowcost.agent.exposition import COUNTER, GAUGE, Family, Labels, Sample
+from flowcost.agent.status import Status
 from flowcost.agent.tally import Sum, Tally
-from flowcost.model import Direction, Identity, Path, Rate
+from flowcost.model import Direction, Path, Rate
 
 _PATH: Labels = ("billing_path", "direction")
 _POD: Labels = ("namespace", "workload", "pod", *_PATH)
 _PEER: Labels = ("namespace", "workload", "peer_namespace", "peer", *_PATH)
-
-
-class Status(Struct, kw_only=True):
-    """How the agent fares; counters since it began, gauges of the last drain."""
-
-    node: Identity = Identity()
-    drains: int = 0
-    drain_failures: int = 0
-    drain_milliseconds: int = 0
-    last_drain: float = 0.0  # monotonic seconds
-    rows: int = 0
-    map_rows: int = 0
-    map_bytes: int = 0
-    lost_transmitted_bytes: int = 0
-    lost_received_bytes: int = 0
-    lost_packets: int = 0
-    dns_answers: int = 0
-    dns_lost: int = 0
-    names: int = 0
-    cgroups: int = 0
-    join_misses: int = 0
-    conntrack_entries: int = 0
-    conntrack_limit: int = 0
-    identity_failures: int = 0
-    identities: int = 0
-    spool_bytes: int = 0
-    connections_local: int = 0
-    connections_remote: int = 0
-    cpu_milliseconds: int = 0
-    resident_bytes: int = 0
 
 
 def families(tally: Tally, status: Status, rates: Iterable[Rate], book: str) -> Iterator[Family]:
@@ -57,7 +26,7 @@ def families(tally: Tally, status: Status, rates: Iterable[Rate], book: str) -> 
     yield _unknown_share(tally)
     yield _rates(rates, book)
     yield from _agent(tally, status)
-    yield from compatibility.families(tally, status.connections_local + status.connections_remote)
+    yield from compatibility.families(tally, status)
 
 
 def _network(tally: Tally) -> Iterator[Family]:

@@ -208,6 +208,14 @@ def udp(
     return {"answered": answered}
 
 
+def spray(*, host: str, port: int, first: int, last: int) -> None:
+    """Send one datagram from each local port of [first, last): as many connections."""
+    for number in range(first, last):
+        with socket.socket(_family(host), socket.SOCK_DGRAM) as client:
+            client.bind(("", number))
+            client.sendto(b"x", (host, port))
+
+
 def resolve(server: str, name: str, port: int = 53, family: int = 4) -> list[str]:
     """Ask `server` for `name` and return the addresses answered."""
     kind = 1 if family == 4 else 28
@@ -238,6 +246,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "serve_udp": serve_udp,
     "tcp": tcp,
     "udp": udp,
+    "spray": spray,
     "resolve": resolve,
     "sleep": sleep,
 }
