@@ -118,6 +118,24 @@ SELECT f.scope_no, f.address, r.kind, r.gateway_id, r.valid_from, r.valid_to
 FROM found f JOIN routes r ON r.scope_no = f.scope_no AND r.first = f.first
 """
 
+# The backend's node never sees what was dialed. Where all that one end sent to another in an hour
+# was dialed through one Service, the answers belong to that Service too.
+ANSWER = """
+CREATE OR REPLACE TEMP TABLE answered AS
+WITH asked AS (
+    SELECT c.tenant, date_trunc('hour', g.moment) AS hour, g.local_address, g.remote_address,
+           s.name
+    FROM gathered g
+    JOIN contexts c USING (context)
+    LEFT JOIN services s ON s.address = c.dialed_address
+        AND g.moment >= s.valid_from AND g.moment < s.valid_to
+    WHERE c.initiator = 'local' AND EXISTS (FROM contexts WHERE dialed_address IS NOT NULL)
+)
+SELECT tenant, hour, remote_address AS local_address, local_address AS remote_address,
+       min(name) AS name
+FROM asked GROUP BY ALL
+HAVING count(*) = count(name) AND min(name) = max(name)
+"""
 OBSERVE = """
 CREATE OR REPLACE TEMP TABLE observations AS
 WITH ways AS (
@@ -135,13 +153,17 @@ WITH ways AS (
                 WHEN e.endpoint THEN e.cloud_resource_id
                 ELSE coalesce(r.gateway_id, '') END AS via,
            coalesce(r.kind, 'unknown') AS routed,
-           CASE WHEN e.endpoint THEN e.cloud_account_id ELSE '' END AS endpoint_account
+           CASE WHEN e.endpoint THEN e.cloud_account_id ELSE '' END AS endpoint_account,
+           CASE WHEN c.initiator = 'remote' THEN coalesce(a.name, '') ELSE '' END AS answers
     FROM placed p
     JOIN contexts c USING (context)
     JOIN identities_known l ON l.identity_id = p.local_id
     JOIN identities_known e ON e.identity_id = p.remote_id
     LEFT JOIN routed r ON r.scope_no = l.scope_no AND r.address = p.remote_address
         AND p.moment >= r.valid_from AND p.moment < r.valid_to AND c.via = ''
+    LEFT JOIN answered a ON a.local_address = p.local_address
+        AND a.remote_address = p.remote_address AND a.tenant = c.tenant
+        AND a.hour = date_trunc('hour', p.moment)
 )
 SELECT w.* EXCLUDE (moment, seen, local_end, remote_end, local_network, endpoint_account),
        date_trunc('hour', w.moment) AS hour, w.moment::DATE AS day,
@@ -171,6 +193,7 @@ def observe(con: DuckDBPyConnection, world: World) -> None:
     _hint(con, world, "remote_hints", REMOTE_HINTS, ("dns_name",))
     con.execute(PLACE)
     con.execute(ROUTE)
+    con.execute(ANSWER)
     con.execute(OBSERVE)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SUM = f"""
 CREATE OR REPLACE TEMP TABLE summed AS
 WITH keyed AS (SELECT *, {KEY} AS combination FROM booked WHERE counts)
-SELECT k.hour, k.context, k.via, k.gateway_account, f.fired_no,
+SELECT k.hour, k.context, k.via, k.gateway_account, k.answers, f.fired_no,
        CASE WHEN f.mirrored THEN k.remote_id ELSE k.local_id END AS near_id,
        CASE WHEN f.mirrored THEN k.local_id ELSE k.remote_id END AS far_id,
        CASE WHEN f.mirrored AND k.remote_id = 0 THEN k.remote_address
@@ -58,7 +58,7 @@ SELECT s.hour, c.tenant, c.cluster, f.provider,
        f.path, f.direction, f.leg, f.provenance, f.confidence,
        s.near_id AS local_id, s.far_id AS remote_id,
        s.near_address AS local_address, s.far_address AS remote_address,
-       coalesce(d.name, '') AS dialed_service,
+       coalesce(d.name, s.answers) AS dialed_service,
        CASE WHEN f.mirrored AND c.initiator = 'local' THEN 'remote'
             WHEN f.mirrored AND c.initiator = 'remote' THEN 'local'
             ELSE c.initiator END AS initiator,
