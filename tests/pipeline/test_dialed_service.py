@@ -18,7 +18,10 @@ def services(folder):
     with scenario.run(scenario.load(folder)) as outcome, duckdb.connect() as con:
         outcome.ledger.attach(con)
         return dict(
-            con.execute("SELECT direction, max(dialed_service) FROM charges GROUP BY 1").fetchall()
+            con.execute(
+                "SELECT direction, max(dialed_service) FROM charges"
+                " WHERE provenance = 'observed' GROUP BY 1"
+            ).fetchall()
         )
 
 
