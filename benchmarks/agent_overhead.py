@@ -7,6 +7,7 @@ Every round runs all variants in random order, so that drift of the machine hits
     none        nothing attached
     empty       cgroup_skb programs that only pass
     flowcost    the shipped programs
+    confined    the same, loaded without CAP_PERFMON: the kernel adds speculation barriers
     tc pods     a TC program on the two pod interfaces, both directions
     tc all      the same on all interfaces of both nodes
 """
@@ -105,6 +106,21 @@ def inside(end: str, action):
     return result[0]
 
 
+def effective(capabilities: int | None = None) -> int:
+    """Return this thread's effective capabilities; set them first, if given."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    head = struct.pack("<Ii", 0x20080522, 0)  # linux/capability.h: version 3, this thread
+    data = ctypes.create_string_buffer(24)
+    if libc.capget(head, data):
+        raise OSError("capget")
+    words = list(struct.unpack("<6I", data.raw))
+    if capabilities is not None:
+        words[0], words[3] = capabilities & 0xFFFFFFFF, capabilities >> 32
+        if libc.capset(head, struct.pack("<6I", *words)):
+            raise OSError("capset")
+    return words[0] | words[3] << 32
+
+
 class Variants:
     """Programs loaded once; `attached` links one variant's while a slice runs."""
 
@@ -113,6 +129,10 @@ class Variants:
         settings = Settings()
         self.maps = loader.create_maps(settings.sized(loader.shapes(flow)))
         self.flowcost = load_programs(flow, self.maps, settings)
+        full = effective()
+        effective(1 << host.CAPABILITIES["CAP_BPF"] | 1 << host.CAPABILITIES["CAP_NET_ADMIN"])
+        self.confined = load_programs(flow, self.maps, settings)
+        effective(full)
         self.empty = {
             name: bpf.program_load(
                 bpf.CGROUP_SKB, PASS, attach_type=attach, name="empty", license_name="MIT"
@@ -132,7 +152,7 @@ class Variants:
     @contextlib.contextmanager
     def attached(self, variant: str):
         links: list[int] = []
-        if variant in ("empty", "flowcost"):
+        if variant in ("empty", "flowcost", "confined"):
             links += attach_links(self.cgroup, getattr(self, variant), None).values()
         elif variant.startswith("tc"):
             for end, name in self.interfaces[: 2 if variant == "tc pods" else 4]:
@@ -270,7 +290,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.15)
-    parser.add_argument("--variants", default="none,empty,flowcost,tc pods,tc all")
+    parser.add_argument("--variants", default="none,empty,flowcost,confined,tc pods,tc all")
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--object", type=Path, help="another flow.bpf.o to measure")
     measure(parser.parse_args())
