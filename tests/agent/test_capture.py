@@ -150,3 +150,17 @@ def test_connections_older_than_the_agent_count_from_the_first_packet_after_atta
     assert 0 < truth[1] < 60
     # At most one request falls between the two readings.
     assert truth[1] <= before[1] + total(drained)[1] <= truth[1] + before[1]
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("version", ENDS)
+def test_answers_of_a_resolver_are_handed_over_with_who_asked(wire, capture, version, transport):
+    near, far = ENDS[version]
+    message = bytes.fromhex("000781800001000100000000") + bytes(40)
+    with wire.serve("b", "dns_server", far, "53", transport, message.hex()):
+        wire.run("a", "dns_ask", far, "53", transport, "5")
+    answers = list(capture.dns_answers())
+    assert [answer.message for answer in answers] == [message] * 5
+    assert {(a.server, a.client) for a in answers} == {(pack(far), pack(near))}
+    assert {a.cgroup for a in answers} == {wire.cgroup.stat().st_ino}
+    assert list(capture.dns_answers()) == []

@@ -235,6 +235,11 @@ def test_pins_off_a_bpffs_are_refused_with_the_way_out(wire, spool, tmp_path):
         Capture.attach(wire.cgroup, spool, pins=tmp_path / "pins")
 
 
+def test_pins_below_a_directory_that_is_not_there_are_refused_by_name(wire, spool, bpffs):
+    with pytest.raises(NotPermittedError, match="deeper"):
+        Capture.attach(wire.cgroup, spool, pins=bpffs / "deeper" / "flowcost")
+
+
 def test_a_spool_that_cannot_be_written_leaves_the_counters_in_the_kernel(
     wire, capture, monkeypatch
 ):

@@ -27,7 +27,7 @@ from flowcost.agent.generation import Generation, layout_of
 from flowcost.agent.programs import Settings, attach_links, detach_links, load_programs, refused
 from flowcost.agent.ring import DnsAnswer, Ring
 from flowcost.agent.spool import Spool
-from flowcost.errors import NotSupportedError
+from flowcost.errors import NotPermittedError, NotSupportedError
 
 __all__ = ["DEFAULT_PINS", "Capture", "DnsAnswer", "Settings"]
 
@@ -199,7 +199,12 @@ def _make_private(pins: Path) -> None:
             f"{pins} is not on a bpffs, so counting would end with the agent",
             hint="Mount one (mount -t bpf bpf /sys/fs/bpf) or name a directory on one.",
         )
-    pins.mkdir(mode=0o700, exist_ok=True)
+    try:
+        pins.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise NotPermittedError(
+            f"pins {pins}: {error.strerror}", hint="Name a directory whose parent is there."
+        ) from None
 
 
 def _microseconds(seconds: float) -> int:

@@ -148,7 +148,8 @@ def detach_links(links: dict[str, int], pins: Path | None) -> None:
 
 def refused(error: OSError, cgroup: Path) -> FlowcostError:
     """Return the operator's words for a refusal of the kernel."""
-    if error.errno in (errno.EPERM, errno.EACCES) and "; " not in (error.strerror or ""):
+    # A refusal of the verifier is EACCES or EINVAL; a missing right is EPERM.
+    if error.errno == errno.EPERM:
         return NotPermittedError(
             f"the kernel refused to count at {cgroup}: {error.strerror}",
             hint="The agent needs CAP_BPF and CAP_NET_ADMIN; `flowcost doctor` names what is "
