@@ -10,7 +10,7 @@ from flowcost.agent.spool import Spool
 from . import wire as wires
 from .serving import serve  # noqa: F401 - a fixture
 
-SMALL = Settings(flows=4096, cgroups=64, dns_bytes=1 << 16)
+SMALL = Settings(mtu=1500, flows=4096, cgroups=64, dns_bytes=1 << 16)
 
 
 @pytest.fixture(scope="session")

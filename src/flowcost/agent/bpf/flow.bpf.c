@@ -41,7 +41,7 @@ const struct map overflow_b SECTION("maps") = HASH(u64, struct counters);
 const struct map flows4 SECTION("maps") = ONE_OF_TWO;
 const struct map flows6 SECTION("maps") = ONE_OF_TWO;
 const struct map overflow SECTION("maps") = ONE_OF_TWO;
-/* Row 0 counts what no map had room for; row 1, in its first counter, lost DNS answers. */
+/* Row 0 counts what no map had room for; row 1, in its received packets, lost DNS answers. */
 const struct map lost SECTION("maps") = { BPF_MAP_TYPE_ARRAY, 4, sizeof(struct counters), 2, 0 };
 /* The reader's own words, kept here because they must die with the maps: epoch, sequence, start. */
 const struct map ledger SECTION("maps") = { BPF_MAP_TYPE_ARRAY, 4, 24, 1, 0 };
@@ -245,6 +245,8 @@ APART amount split(const struct __sk_buff *skb)
 			header -= 8;
 			length -= 8;
 		}
+	} else if (at.transport == TCP) {
+		return whole; /* TCP fits its segments to the path, it is not fragmented */
 	} else {
 		/* RFC 791 and 8200: all fragments but the last carry a multiple of 8 bytes. The IPv6
 		 * fragment header is in each, the first one too. */
