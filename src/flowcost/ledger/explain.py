@@ -79,11 +79,11 @@ def explain(
         FilterError: the selection's filter cannot be read.
     """
     names = [column.name for column in CHARGES]
-    scan = scanned(selection, ())
+    scan = scanned(selection)
     what = ", ".join(f"c.{name}" for name in names)
     order = f"ORDER BY c.list_cost DESC NULLS LAST, c.quantity DESC, {what} LIMIT ?"
     with opened(ledger, selection) as con:
-        rows = con.execute(scan.select(what, order), [*scan.values, top]).fetchall()
+        rows = con.execute(scan.charges(what, order), [*scan.values, top]).fetchall()
         charges = [dict(zip(names, row, strict=True)) for row in rows]
         ends = [charge[f"{end}_id"] for charge in charges for end in ("local", "remote")]
         identities = _by_id(con, "identities", "identity_id", ends)
