@@ -12,7 +12,7 @@ import pytest
 
 from flowcost.address import pack
 from flowcost.agent import bpf_syscall as bpf
-from flowcost.agent import host, loader
+from flowcost.agent import loader
 from flowcost.agent.drained import Drained
 from flowcost.agent.generation import Generation
 from flowcost.agent.programs import Settings, load_programs
@@ -285,14 +285,6 @@ def test_an_oversized_datagram_counts_as_its_fragments(bench, size):
 def test_a_large_segment_of_tcp_is_one_packet_whatever_the_mtu(bench):
     entry = bench.one(ip4(TCP, tcp(50000, 443, 2000)))
     assert (entry.transmitted_packets, entry.transmitted_bytes) == (1, 2040)
-
-
-def test_the_mtu_is_that_of_the_default_route(wire):
-    for end, mtu in (("a", 1500), ("r", 1500)):
-        assert inside(wire.name(end), host.uplink_mtu) == mtu
-    wire.ip("b", "link", "set", "eth0", "mtu", "1400")
-    assert inside(wire.name("b"), host.uplink_mtu) == 1400
-    wire.ip("b", "link", "set", "eth0", "mtu", "1500")
 
 
 def test_a_datagram_of_exactly_the_mtu_is_one_packet(bench):

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import platform
 import re
-import socket
-import struct
 from pathlib import Path
 from typing import NamedTuple
-
-_SIOCGIFMTU = 0x8921  # linux/sockios.h
 
 # linux/capability.h
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_PERFMON": 38, "CAP_BPF": 39}
@@ -71,39 +66,3 @@ def capabilities() -> set[str]:
     status = Path("/proc/self/status").read_text(encoding="ascii")
     effective = int(re.search(r"^CapEff:\s+(\w+)$", status, re.MULTILINE)[1], 16)  # type: ignore[index]
     return {name for name, bit in CAPABILITIES.items() if effective >> bit & 1}
-
-
-def uplink_mtu() -> int:
-    """Return the MTU of the default route's interface, in this network namespace; 1500 if none.
-
-    An IPv4 route is asked for first (proc(5) net/route: a destination and a mask of zero).
-    """
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-            request = struct.pack("16s16x", _uplink().encode())
-            answer = fcntl.ioctl(any_socket, _SIOCGIFMTU, request)
-    except OSError:
-        return 1500
-    (mtu,) = struct.unpack_from("<i", answer, 16)
-    return int(mtu)
-
-
-def _uplink() -> str:
-    for line in _net("route")[1:]:
-        name, destination, _, _, _, _, _, mask, *_ = line.split()
-        if destination == mask == "00000000":
-            return name
-    for line in _net("ipv6_route"):
-        fields = line.split()
-        if fields[1] == "00" and fields[9] != "lo":
-            return fields[9]
-    return ""
-
-
-def _net(name: str) -> list[str]:
-    # Of this thread: /proc/net is the main thread's namespace.
-    try:
-        text = Path("/proc/thread-self/net", name).read_text(encoding="ascii")
-    except OSError:
-        return []
-    return text.splitlines()

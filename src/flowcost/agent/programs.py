@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from flowcost.address import V4_MAPPED, family, network
 from flowcost.agent import bpf_syscall as bpf
-from flowcost.agent import host, loader
+from flowcost.agent import loader
 from flowcost.agent.elf import Object
 from flowcost.errors import FlowcostError, NotPermittedError, NotSupportedError, UsageError
 
@@ -25,7 +25,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     Attributes:
         mtu: largest IP packet of the node's uplink, in bytes; a bigger datagram is counted as the
-            fragments it becomes. 0 takes it from the interface of the default route.
+            fragments it becomes (`node.mtu` asks the interface of the default route).
         service_ranges: CIDR blocks of Service addresses (at most four IPv4 and two IPv6); the
             local port of a flow to one is kept, for the join with conntrack.
         flows: rows each of the IPv4 and IPv6 flow maps has room for between two drains.
@@ -33,7 +33,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         dns_bytes: size of the ring of DNS answers, a power of two of at least one page.
     """
 
-    mtu: int = 0
+    mtu: int = 1500
     service_ranges: tuple[str, ...] = ()
     flows: int = 131_072
     cgroups: int = 4_096
@@ -76,7 +76,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             no_range = bytes(2 * width)
             blocks[version] += [no_range] * (limit - len(blocks[version]))
         return {
-            "mtu": struct.pack("<I", self.mtu or host.uplink_mtu()),
+            "mtu": struct.pack("<I", self.mtu),
             "service4": b"".join(blocks[4]),
             "service6": b"".join(blocks[6]),
         }
