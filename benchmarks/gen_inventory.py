@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from benchmarks.gen_topology import (
-    NETWORK_ACCOUNT, PODS_PER_NODE, REGION, TGW_ID, ZONE_NAMES, ZONES, Topology, Vpc, hexid, pod_uid,
+    Topology,
+    hexid,
 )  # fmt: skip
 
 

@@ -24,27 +24,17 @@ import pyarrow.parquet as pq
 from benchmarks import gen_inventory
 from benchmarks.gen_topology import REGION, TGW_ID, ZONES, Topology, pod_uid
 from benchmarks.gen_traffic import ROWS_PER_EXCHANGE, Block, Conversations, Slot
+from flowcost.sources.tgw_flow_logs import TGW
+from flowcost.sources.vpc_flow_logs import VPC
 
 START = int(datetime(2026, 10, 5, 12, tzinfo=UTC).timestamp())
-V2 = (
-    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes "
-    "start end action log-status"
-).split()
+V2 = list(VPC.default)
 CUSTOM = [
     *V2,
-    *(
-        "vpc-id subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr region az-id "
-        "pkt-src-aws-service pkt-dst-aws-service flow-direction traffic-path"
-    ).split(),
+    *("vpc-id", "subnet-id", "instance-id", "tcp-flags", "type", "pkt-srcaddr", "pkt-dstaddr"),
+    *("region", "az-id", "pkt-src-aws-service", "pkt-dst-aws-service", "flow-direction"),
+    "traffic-path",
 ]
-TGW = (
-    "version resource-type account-id tgw-id tgw-attachment-id tgw-src-vpc-account-id "
-    "tgw-dst-vpc-account-id tgw-src-vpc-id tgw-dst-vpc-id tgw-src-subnet-id tgw-dst-subnet-id "
-    "tgw-src-eni tgw-dst-eni tgw-src-az-id tgw-dst-az-id tgw-pair-attachment-id srcaddr dstaddr "
-    "srcport dstport protocol packets bytes start end log-status type packets-lost-no-route "
-    "packets-lost-blackhole packets-lost-mtu-exceeded packets-lost-ttl-expired tcp-flags region "
-    "flow-direction pkt-src-aws-service pkt-dst-aws-service"
-).split()
 NARROW = {"version", "srcport", "dstport", "protocol", "tcp-flags", "traffic-path"}
 NUMBERS = NARROW | {"packets", "bytes", "start", "end"} | {
     f"packets-lost-{why}" for why in ("no-route", "blackhole", "mtu-exceeded", "ttl-expired")
@@ -155,7 +145,7 @@ class Columns:
             "pkt-dst-aws-service": self._constant("-", size),
         }
         zero = pa.array(np.zeros(size, np.int64))
-        return pa.table({name: columns.get(name, zero) for name in TGW})
+        return pa.table({name: columns.get(name, zero) for name in TGW.default})
 
     @staticmethod
     def _constant(value: str, size: int) -> pa.Array:

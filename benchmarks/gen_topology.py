@@ -98,9 +98,7 @@ class Topology:
             )
             for v in range(count)
         ]
-        self.egress = Vpc(
-            number=count, octet=EGRESS_OCTET, kind="egress", account=NETWORK_ACCOUNT
-        )
+        self.egress = Vpc(number=count, octet=EGRESS_OCTET, kind="egress", account=NETWORK_ACCOUNT)
         self.all_vpcs = [*self.vpcs, self.egress]
         self._place_pods()
         self._place_devices()

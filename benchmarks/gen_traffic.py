@@ -262,7 +262,9 @@ class Slot:
 
     def _noise(self, count: int) -> None:
         """Log refused packets, scans of public addresses, and records without data."""
-        nats = [(vpc, zone, nat) for vpc in self.topology.all_vpcs for zone, nat in enumerate(vpc.nat)]
+        nats = [
+            (vpc, zone, nat) for vpc in self.topology.all_vpcs for zone, nat in enumerate(vpc.nat)
+        ]
         picked = self.rng.integers(0, len(nats), count)
         start = self.rng.integers(self.begin, self.end - 60, count)
         scan: Block = {

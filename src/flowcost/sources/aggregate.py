@@ -1,29 +1,29 @@
-"""Rows of one file become groups: the only step that touches every row.
+"""Rows become groups: the only step that touches every row.
 
-The group key is the hash of all key columns, which DuckDB groups about 1.6 times faster than the
-columns themselves. Each key column is carried as its minimum and maximum over the group: where
-they differ, two keys share a hash, and the file is grouped again by the columns. So the result is
-exact, and the check costs a few percent.
+Grouped by both addresses, the context (all that is constant for an interface and direction), a
+number that packs the small facts, and the UTC hour. On Parquet all of these are integers, since
+texts stay the numbers of the file's own dictionary: exact keys at the price of hashed ones, and
+half the time of grouping by the texts.
 
-A record that crosses a UTC hour is split by overlap, row by row, so that no batching changes the
-parts: hour by hour the floor of the running sum, and the parts add up to the record. Nearly every
-crossing record crosses once; those that cross more often are read in a second pass.
+Two sorts of rows are special and take a second query, row by row, so that no batching changes the
+result: records that cross an hour are split by overlap (hour by hour the floor of the running
+sum, so the parts add up to the record), and rows of an address that changed hands inside the hour
+are kept apart from the change on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping as MappingType
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flowcost.clock import EARLIEST, LATEST
-from flowcost.sources.record import Record
+from flowcost.sources.raw import Piece, quoted
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-# What a row is before anyone asks whose it is; part of the group key.
-FLOW, NODATA, SKIPDATA, REJECT, BROKEN, NO_BYTES, LONG = range(7)
+# What a row is before anyone asks whose it is.
+FLOW, NODATA, SKIPDATA, REJECT, BROKEN, NO_BYTES = range(6)
 
 # A record longer than a day or larger than 128 TiB is a broken one, not a flow.
 LONGEST = 86_400
@@ -32,333 +32,323 @@ LARGEST = 1 << 47
 # Where `code` keeps each small number: (first bit, bits).
 CODE = {
     "kind": (0, 3),
-    "straddles": (3, 1),
-    "translated": (4, 2),
-    "protocol": (6, 8),
-    "path": (14, 8),
-    "port": (22, 17),
-    "hour": (39, 21),
+    "translated": (3, 2),  # 1: the source differs from the packet's, 2: the destination does
+    "protocol": (5, 8),
+    "path": (13, 8),
+    "port": (21, 17),  # the service's port times two, plus one where it is the source's
 }
 
-# Linux hands out client ports from here up (net.ipv4.ip_local_port_range); services sit below.
+# Linux hands out client ports from EPHEMERAL up (net.ipv4.ip_local_port_range); system ports
+# (RFC 6335) are services' even against a NAT gateway's ports, which start at 1024.
 EPHEMERAL = 32_768
+SYSTEM = 1_024
 
-KEYS = (
-    "src", "dst", "observer", "direction", "src_service", "dst_service", "device", "device_type",
-    "next_hop_type", "next_hop_az", "account", "region",
+# Parts of a flow that are constant for an interface, or nearly; see `record.Mapping`.
+CONTEXT = (
+    "observer", "direction", "source_service", "destination_service", "device", "device_type",
+    "next_hop_type", "next_hop_az", "account", "region", "az", "vpc", "subnet", "instance",
 )  # fmt: skip
+# Of these, what never changes for one interface; of a sender, as on a transit gateway, it does.
 ATTRIBUTES = ("az", "vpc", "subnet", "instance")
+_MOST = 1 << 62
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """A relation of raw rows and what is known about it.
-
-    Attributes:
-        relation: name or table function; columns are the canonical field names.
-        record: the kind of record.
-        columns: fields that are present.
-        constants: fields with one value in the whole file; not read again.
-        unknown: fields of the file that the record does not know.
-        complete: condition that a row had as many fields as its format; empty if always.
-        dashes: a missing text may be `-` rather than null.
-    """
-
-    relation: str
-    record: Record
-    columns: frozenset[str]
-    constants: MappingType[str, str]
-    unknown: tuple[str, ...] = ()
-    complete: str = ""
-    dashes: bool = False
+def bits(name: str) -> str:
+    """Return the expression that reads one small number out of `code`."""
+    first, width = CODE[name]
+    return f"((code >> {first}) & {(1 << width) - 1})"
 
 
-def quoted(name: str) -> str:
-    """Return a SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Return a SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
+def _serves(port: str, other: str) -> str:
+    """Return the condition that one port is a service's and the other its client's."""
+    return (
+        f"(({port} < {EPHEMERAL} AND {other} >= {EPHEMERAL})"
+        f" OR ({port} < {SYSTEM} AND {other} >= {SYSTEM}))"
+    )
 
 
 class Aggregation:
-    """The SQL that turns `rows` into the table `groups`."""
+    """The queries over one piece."""
 
-    def __init__(self, rows: Rows, *, ports: bool, changes: bool) -> None:
-        self.rows, self.ports, self.changes = rows, ports, changes
-        mapping = rows.record.mapping
-        self.fields = {
-            "observer": mapping.observer, "direction": mapping.direction,
-            "src_service": mapping.source_service, "dst_service": mapping.destination_service,
-            "device": mapping.device, "device_type": mapping.device_type,
-            "next_hop_type": mapping.next_hop_type, "next_hop_az": mapping.next_hop_az,
-            "account": mapping.account, "region": mapping.region, "az": mapping.az,
-            "vpc": mapping.vpc, "subnet": mapping.subnet, "instance": mapping.instance,
-        }  # fmt: skip
-        # Attributes of the observed interface never change with it; of a sender they do.
-        self.attributes = ATTRIBUTES if mapping.instance else ()
-        self.keys = KEYS if mapping.instance else (*KEYS, *ATTRIBUTES)
-        self.bookable = {"bytes", "start", "end"} <= rows.columns
-        self.has_packet_ends = {
-            mapping.packet_source, mapping.packet_destination
-        } <= rows.columns and bool(mapping.packet_source)  # fmt: skip
+    def __init__(self, piece: Piece, *, ports: bool) -> None:
+        self.piece, self.ports = piece, ports
+        mapping = piece.record.mapping
+        self.fields = {part: getattr(mapping, part) for part in CONTEXT}
+        self.present = [part for part in CONTEXT if piece.has(self.fields[part])]
+        self.packed = self._pack() if piece.words else []
+        # Every number of the file is in its range, so that `code` needs no row's own check.
+        self.clean = all(self._never_out(name, most) for name, most in self._limits())
 
-    def run(self, con: DuckDBPyConnection) -> None:
-        """Create the table `groups`."""
-        inner = self._projection()
-        con.execute(f"CREATE OR REPLACE TEMP TABLE groups AS {self._grouped(inner, by_hash=True)}")
-        varying = [key for key in [*self._varying(), "code"] if key]
-        clash = " OR ".join(f"{key} <> {key}_high" for key in varying)
-        found = con.execute(f"SELECT count(*) FROM groups WHERE {clash}").fetchall()
-        if found[0][0]:
-            self.regroup(con)
-        if self._has_long(con):
-            con.execute(f"DELETE FROM groups WHERE code = {LONG}")
-            con.execute(
-                f"INSERT INTO groups BY NAME {self._grouped(self._long_rows(), by_hash=False)}"
-            )
+    def groups(self, con: DuckDBPyConnection, changes: pa.Table | None) -> pa.Table:
+        """Return the groups: src, dst, contexts, code, moment, bytes, packets, rows, seconds.
 
-    def regroup(self, con: DuckDBPyConnection) -> None:
-        """Create the table `groups` by the key columns themselves."""
-        inner = self._projection()
-        con.execute(f"CREATE OR REPLACE TEMP TABLE groups AS {self._grouped(inner, by_hash=False)}")
+        The piece stays registered as `raw`.
+
+        Args:
+            con: a connection of its own.
+            changes: (address as the piece holds it, instant in Unix seconds) of addresses that
+                changed hands inside an hour, or None.
+        """
+        table = self.piece.table
+        if changes is not None:
+            con.register("changes", changes)
+            table = self._touched(changes) if self.piece.words else table
+        con.register("raw", table)
+        special = self._special(changed=changes is not None)
+        queries = [f"SELECT * EXCLUDE (special) FROM ({self._ordinary(special)}) WHERE NOT special"]
+        if self.piece.bookable:
+            queries.append(self._split(special, changed=changes is not None))
+        names = ", ".join(self._keys())
+        # A sum that does not fit is one of broken rows, whose sizes nobody reads.
+        sums = ", ".join(
+            f"coalesce(TRY_CAST(sum({name}) AS BIGINT), 0) AS {name}"
+            for name in ("bytes", "packets", "rows", "seconds")
+        )
+        tables = [
+            con.sql(f"SELECT {names}, {sums} FROM ({query}) GROUP BY {names}").to_arrow_table()
+            for query in queries
+        ]
+        if changes is not None:
+            con.unregister("changes")
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        return pa.concat_tables(tables)
 
     def broken_rows(self, con: DuckDBPyConnection, limit: int) -> list[str]:
-        """Return the first broken rows as text."""
-        names = ", ".join(quoted(name) for name in sorted(self.rows.columns))
+        """Return the first broken rows as text; numbers stand for the file's own words."""
+        names = sorted(self.piece.columns)
+        shown = ", ".join(quoted(name) for name in names) or "1"
         found = con.execute(
-            f"SELECT {names or 1} FROM {self.rows.relation} WHERE {self._kind()} = {BROKEN}"
+            f"SELECT {shown} FROM {self.piece.relation} WHERE {self._kind()} = {BROKEN}"
             f" LIMIT {limit}"
         ).fetchall()
-        return [" ".join("-" if value is None else str(value) for value in row) for row in found]
+        return [self._shown(dict(zip(names, row, strict=False))) for row in found]
 
-    # -- expressions --------------------------------------------------------------------------
+    def _shown(self, row: dict[str, object]) -> str:
+        words = self.piece.words
+        texts = []
+        for name, value in row.items():
+            if value is not None and name in words:
+                value = words[name][value]  # type: ignore[call-overload] # noqa: PLW2901
+            texts.append(f"{name}={'-' if value in (None, '') else value}")
+        return " ".join(texts)
 
-    def _has(self, name: str) -> bool:
-        return bool(name) and name in self.rows.columns
+    # -- expressions over one row ---------------------------------------------------------------
 
-    def _text(self, field: str) -> str:
-        if field in self.rows.constants:
-            value = self.rows.constants[field]
-            return literal("" if value == "-" else value)
-        return f"coalesce({quoted(field)}, '')" if self._has(field) else "''"
+    def _pack(self) -> list[tuple[str, list[tuple[str, int]]]]:
+        """Return the context columns to group by: (name, [(part, size)]) in mixed radix."""
+        columns: list[tuple[str, list[tuple[str, int]]]] = []
+        product = _MOST
+        for part in self.present:
+            size = len(self.piece.words[self.fields[part]])
+            if size == 1:
+                continue
+            if product * size >= _MOST:
+                columns.append((f"context_{len(columns)}", []))
+                product = 1
+            product *= size
+            columns[-1][1].append((part, size))
+        return columns
 
-    def _end(self, packet: str, logged: str) -> str:
-        """Return the address in the packet, or the logged one where the record has no other."""
-        if not self._has(packet):
-            return f"coalesce({quoted(logged)}, '')" if self._has(logged) else "''"
-        shown = f"nullif({quoted(packet)}, '-')" if self.rows.dashes else quoted(packet)
-        return f"coalesce({shown}, {quoted(logged)}, '')"
+    def _keys(self) -> list[str]:
+        contexts = (
+            [name for name, _ in self.packed]
+            if self.piece.words
+            else [f"_{part}" for part in self.present]
+        )
+        return ["src", "dst", *contexts, "code", "moment"]
 
-    def _number(self, field: str) -> str:
-        return f"coalesce({quoted(field)}, 0)" if self._has(field) else "0"
+    def _contexts(self) -> list[str]:
+        if not self.piece.words:
+            return [f"{quoted(self.fields[part])} AS _{part}" for part in self.present]
+        columns = []
+        for name, parts in self.packed:
+            expression, radix = "0", 1
+            for part, size in parts:
+                expression += f" + {quoted(self.fields[part])}::BIGINT * {radix}"
+                radix *= size
+            columns.append(f"{expression} AS {name}")
+        return columns
+
+    def _ends(self) -> list[str]:
+        mapping, piece = self.piece.record.mapping, self.piece
+        if not {mapping.source, mapping.destination} <= piece.columns:
+            return ["NULL AS src", "NULL AS dst"]
+        return [
+            f"{piece.address(mapping.packet_source, mapping.source)} AS src",
+            f"{piece.address(mapping.packet_destination, mapping.destination)} AS dst",
+        ]
 
     def _valid(self) -> str:
-        mapping = self.rows.record.mapping
+        mapping, piece = self.piece.record.mapping, self.piece
+        earliest, latest = int(EARLIEST.timestamp()), int(LATEST.timestamp()) - 1
         checks = [
-            f"{quoted(name)} IS NOT NULL" for name in (mapping.source, mapping.destination)
-        ] + [
-            f"\"start\" >= {int(EARLIEST.timestamp())}",
-            f"\"end\" < {int(LATEST.timestamp())}",
-            "\"end\" >= \"start\"",
-            f"\"end\" - \"start\" <= {LONGEST}",
-            f"\"bytes\" BETWEEN 0 AND {LARGEST}",
-        ]  # fmt: skip
-        for name, most in (
-            ("packets", LARGEST), ("srcport", 65_535), ("dstport", 65_535), ("protocol", 255),
-            (mapping.traffic_path, 255),
-        ):  # fmt: skip
-            if self._has(name):
-                checks.append(f"{self._number(name)} BETWEEN 0 AND {most}")
-        return " AND ".join(checks)
+            piece.within("start", earliest, latest),
+            piece.within("end", earliest, latest),
+            piece.within("bytes", 0, LARGEST),
+            f'"end" - "start" BETWEEN 0 AND {LONGEST}',
+        ]
+        checks += [
+            f"{quoted(name)} {'> 0' if name in piece.words else 'IS NOT NULL'}"
+            for name in (mapping.source, mapping.destination)
+        ]
+        checks += [
+            f"{piece.number(name)} BETWEEN 0 AND {most}"
+            for name, most in self._limits()
+            if not self._never_out(name, most)
+        ]
+        if piece.has(mapping.action):
+            accepted, refused = (piece.equals(mapping.action, w) for w in ("ACCEPT", "REJECT"))
+            checks.append(f"({accepted} OR {refused})")
+        return " AND ".join(check for check in checks if check)
+
+    def _limits(self) -> list[tuple[str, int]]:
+        """Return the fields that may be missing, with the most each can hold."""
+        path = self.piece.record.mapping.traffic_path
+        limits = [("packets", LARGEST), ("srcport", 65_535), ("dstport", 65_535),
+                  ("protocol", 255), (path, 255)]  # fmt: skip
+        return [(name, most) for name, most in limits if self.piece.has(name)]
+
+    def _never_out(self, name: str, most: int) -> bool:
+        return self.piece.within(name, 0, most) in ("", f"{quoted(name)} IS NOT NULL")
 
     def _kind(self) -> str:
         """Return the kind of a row; a null anywhere in a condition makes the row broken."""
-        mapping = self.rows.record.mapping
-        ends = {mapping.source, mapping.destination} <= self.rows.columns
-        if not self.bookable:
+        mapping, piece = self.piece.record.mapping, self.piece
+        if not piece.bookable:
             flow = str(NO_BYTES)
-        elif not ends:
+        elif not {mapping.source, mapping.destination} <= piece.columns:
             flow = str(BROKEN)
         else:
-            accepted = "TRUE"
-            flow = f"CASE WHEN (\"end\" - 1) // 3600 - \"start\" // 3600 > 1 THEN {LONG} ELSE {FLOW} END"
-            if self._has(mapping.action):
-                action = quoted(mapping.action)
-                accepted = f"{action} IN ('ACCEPT', 'REJECT')"
-                flow = f"CASE WHEN {action} = 'REJECT' THEN {REJECT} ELSE {flow} END"
-            flow = f"CASE WHEN {self._valid()} AND {accepted} THEN {flow} ELSE {BROKEN} END"
-        if self.rows.complete:
-            flow = f"CASE WHEN {self.rows.complete} THEN {flow} ELSE {BROKEN} END"
-        if not self._has("log-status"):
+            flow = str(FLOW)
+            if piece.has(mapping.action):
+                refused = piece.equals(mapping.action, "REJECT")
+                flow = f"CASE WHEN {refused} THEN {REJECT} ELSE {FLOW} END"
+            flow = f"CASE WHEN {self._valid()} THEN {flow} ELSE {BROKEN} END"
+        if piece.complete:
+            flow = f"CASE WHEN {piece.complete} THEN {flow} ELSE {BROKEN} END"
+        if not piece.has("log-status"):
             return flow
+        ok, none, lost = (piece.equals("log-status", w) for w in ("OK", "NODATA", "SKIPDATA"))
         return (
-            f"CASE \"log-status\" WHEN 'OK' THEN {flow} WHEN 'NODATA' THEN {NODATA}"
-            f" WHEN 'SKIPDATA' THEN {SKIPDATA} ELSE {BROKEN} END"
+            f"CASE WHEN {ok} THEN {flow} WHEN {none} THEN {NODATA}"
+            f" WHEN {lost} THEN {SKIPDATA} ELSE {BROKEN} END"
         )
 
     def _translated(self) -> str:
-        mapping = self.rows.record.mapping
-        if not self.has_packet_ends:
+        mapping, piece = self.piece.record.mapping, self.piece
+        if not piece.packet_ends:
             return "0"
-        source = self._end(mapping.packet_source, mapping.source)
-        destination = self._end(mapping.packet_destination, mapping.destination)
+        source = piece.address(mapping.packet_source, mapping.source)
+        destination = piece.address(mapping.packet_destination, mapping.destination)
         return (
             f"CASE WHEN {quoted(mapping.source)} <> {source} THEN 1 ELSE 0 END"
             f" + CASE WHEN {quoted(mapping.destination)} <> {destination} THEN 2 ELSE 0 END"
         )
 
     def _port(self) -> str:
-        """Return the service's port: times two, plus one where it is the source's."""
-        if not self.ports or not {"srcport", "dstport"} <= self.rows.columns:
+        if not self.ports or not {"srcport", "dstport"} <= self.piece.columns:
             return "0"
         return (
-            f"CASE WHEN srcport < {EPHEMERAL} AND dstport >= {EPHEMERAL} THEN srcport * 2 + 1"
-            f" WHEN dstport < {EPHEMERAL} AND srcport >= {EPHEMERAL} THEN dstport * 2 ELSE 0 END"
+            f"CASE WHEN {_serves('srcport', 'dstport')} THEN srcport * 2 + 1"
+            f" WHEN {_serves('dstport', 'srcport')} THEN dstport * 2 ELSE 0 END"
         )
 
-    def _code(self, kind: str, *, straddles: str, hour: str) -> str:
+    def _code(self) -> str:
         parts = {
-            "straddles": straddles,
             "translated": self._translated(),
-            "protocol": self._number("protocol"),
-            "path": self._number(self.rows.record.mapping.traffic_path),
+            "protocol": self.piece.number("protocol"),
+            "path": self.piece.number(self.piece.record.mapping.traffic_path),
             "port": self._port(),
-            "hour": hour,
         }
         total = " + ".join(
             f"({expression})::BIGINT * {1 << CODE[name][0]}"
             for name, expression in parts.items()
             if expression != "0"
         )
-        return f"CASE WHEN {kind} IN ({FLOW}, {REJECT}) THEN {kind} + {total} ELSE {kind} END"
-
-    def _at(self, begin: str, end: str) -> str:
-        """Return the exact window of a row whose address changed hands in its hour."""
-        if not self.changes:
-            return ""
-        changed = (
-            "(src, \"start\" // 3600) IN (SELECT (address, hour) FROM changes)"
-            " OR (dst, \"start\" // 3600) IN (SELECT (address, hour) FROM changes)"
-            " OR (src, (\"end\" - 1) // 3600) IN (SELECT (address, hour) FROM changes)"
-            " OR (dst, (\"end\" - 1) // 3600) IN (SELECT (address, hour) FROM changes)"
-        )  # fmt: skip
+        whole = f"kind + {total}" if total else "kind"
         return (
-            f", CASE WHEN kind = {FLOW} AND ({changed}) THEN {begin} ELSE 0 END AS begins"
-            f", CASE WHEN kind = {FLOW} AND ({changed}) THEN {end} ELSE 0 END AS ends"
+            whole
+            if self.clean
+            else f"CASE WHEN kind IN ({FLOW}, {REJECT}) THEN {whole} ELSE kind END"
         )
 
-    # -- queries ------------------------------------------------------------------------------
+    def _touched(self, changes: pa.Table) -> pa.Table:
+        """Return a numbered piece with a column `_touched`: an address changed hands."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+        import pyarrow.compute as pc  # noqa: PLC0415 - heavy
 
-    def _base(self) -> str:
-        mapping = self.rows.record.mapping
-        numbers = [
-            name
-            for name in ("bytes", "packets", "start", "end", "srcport", "dstport", "protocol",
-                         mapping.traffic_path)
-            if self._has(name)
-        ]  # fmt: skip
-        passed = [*numbers]
-        if self.has_packet_ends:
-            passed += [mapping.source, mapping.destination, mapping.packet_source,
-                       mapping.packet_destination]  # fmt: skip
-        texts = {key: self._text(field) for key, field in self.fields.items()}
-        texts["src"] = self._end(mapping.packet_source, mapping.source)
-        texts["dst"] = self._end(mapping.packet_destination, mapping.destination)
-        wanted = [key for key in (*self.keys, *self.attributes) if key in self._varying()]
-        wanted += [key for key in self.attributes if self._constant(key) is None]
-        columns = [f"{texts[key]} AS {key}" for key in dict.fromkeys(wanted)]
-        columns += [quoted(name) for name in dict.fromkeys(passed)]
-        return f"SELECT {', '.join(columns)}, {self._kind()} AS kind FROM {self.rows.relation}"
+        piece, mapping = self.piece, self.piece.record.mapping
+        flags = [False] * len(piece.words[mapping.source])
+        for position in changes["address"].to_pylist():
+            flags[position] = True
+        found: Any = None
+        for name in (mapping.source, mapping.destination, mapping.packet_source,
+                     mapping.packet_destination):  # fmt: skip
+            if piece.has(name):
+                here = pc.take(pa.array(flags), piece.table[name])
+                found = here if found is None else pc.or_(found, here)
+        return piece.table.append_column("_touched", found)
 
-    def _constant(self, key: str) -> str | None:
-        """Return the literal of a key that has one value in the file, else None."""
-        if key in ("src", "dst"):
-            return None
-        field = self.fields[key]
-        if field in self.rows.constants or not self._has(field):
-            return self._text(field)
-        return None
+    # -- queries over all rows ------------------------------------------------------------------
 
-    def _varying(self) -> list[str]:
-        return [key for key in self.keys if self._constant(key) is None]
+    def _special(self, *, changed: bool) -> str:
+        if not self.piece.bookable:
+            return "FALSE"
+        special = '"start" // 3600 < ("end" - 1) // 3600'
+        if changed:
+            keys = "(SELECT address FROM changes)"
+            touched = "_touched" if self.piece.words else f"src IN {keys} OR dst IN {keys}"
+            special = f"({special} OR {touched})"
+        return f"kind = {FLOW} AND {special}"
 
-    def _names(self) -> str:
-        names = [*self._varying(), *(a for a in self.attributes if self._constant(a) is None)]
-        return ", ".join(dict.fromkeys(names))
+    def _rows(self) -> str:
+        """Return the projection of every row that all queries start from."""
+        columns = [*self._ends(), *self._contexts(), f"{self._kind()} AS kind", "*"]
+        return f"SELECT {', '.join(columns)} FROM {self.piece.relation}"
 
-    def _projection(self) -> str:
-        if not self.bookable:
-            zero = "0 AS bytes, 0 AS packets, 0 AS first_bytes, 0 AS first_packets, 0 AS seconds, 1 AS rows"
-            at = ", 0 AS begins, 0 AS ends" if self.changes else ""
-            return f"SELECT {self._names()}, kind::BIGINT AS code, {zero}{at} FROM ({self._base()})"
-        crosses = f"kind = {FLOW} AND (\"end\" - 1) // 3600 > \"start\" // 3600"  # fmt: skip
-        before = "(\"start\" // 3600 * 3600 + 3600 - \"start\")"  # fmt: skip
-        code = self._code(
-            "kind",
-            straddles=f"CASE WHEN {crosses} THEN 1 ELSE 0 END",
-            hour="\"start\" // 3600",  # fmt: skip
+    def _ordinary(self, special: str) -> str:
+        piece = self.piece
+        at, seconds, numbers = "0", "0", ["0", "0"]
+        if piece.bookable:
+            at, numbers = '"start" // 3600 * 3600', [piece.number("bytes"), piece.number("packets")]
+            if not self.clean:
+                at = f"CASE WHEN kind IN ({FLOW}, {REJECT}) THEN {at} ELSE 0 END"
+            seconds = f'CASE WHEN kind = {SKIPDATA} THEN "end" - "start" ELSE 0 END'
+            if piece.has("log-status") and piece.equals("log-status", "SKIPDATA") == "FALSE":
+                seconds = "0"
+        names = ", ".join(self._keys()[:-2])
+        return (
+            f"SELECT {names}, {self._code()} AS code, {at} AS moment, {numbers[0]} AS bytes,"
+            f" {numbers[1]} AS packets, 1 AS rows, {seconds} AS seconds,"
+            f" coalesce({special}, FALSE) AS special FROM ({self._rows()})"
         )
-        sizes = ", ".join(
-            f"{self._number(name)} AS {name}, CASE WHEN {crosses} THEN"
-            f" {self._number(name)}::HUGEINT * {before} // (\"end\" - \"start\") ELSE 0 END"
-            f" AS first_{name}"
+
+    def _split(self, special: str, *, changed: bool) -> str:
+        """Return the special rows, one per record and hour, with their share of the record."""
+        names = ", ".join(self._keys()[:-2])
+        hours = 'unnest(range("start" // 3600, greatest("end" - 1, "start") // 3600 + 1))'
+        seconds = 'greatest("end" - "start", 1)'
+        since = 'greatest(hour * 3600 - "start", 0)'
+        upto = f'least(hour * 3600 + 3600 - "start", {seconds})'
+        shares = ", ".join(
+            f"(size_{name}::HUGEINT * {upto} // {seconds}"
+            f" - size_{name}::HUGEINT * {since} // {seconds})::BIGINT AS {name}"
             for name in ("bytes", "packets")
-        )  # fmt: skip
-        seconds = f"CASE WHEN kind = {SKIPDATA} THEN coalesce(\"end\" - \"start\", 0) ELSE 0 END"  # fmt: skip
-        at = self._at("\"start\"", "\"end\"")  # fmt: skip
-        return (
-            f"SELECT {self._names()}, {code} AS code, {sizes}, {seconds} AS seconds, 1 AS rows{at}"
-            f" FROM ({self._base()})"
         )
-
-    def _has_long(self, con: DuckDBPyConnection) -> bool:
-        found = con.execute(f"SELECT count(*) FROM groups WHERE code = {LONG}").fetchall()
-        return bool(found[0][0])
-
-    def _long_rows(self) -> str:
-        """Return records that cross more than one hour, one row per hour and record."""
-        code = self._code(str(FLOW), straddles="0", hour="hour")
-        seconds = "(\"end\" - \"start\")"  # fmt: skip
-        upto = "(least((hour + 1) * 3600, \"end\") - \"start\")"  # fmt: skip
-        since = "(greatest(hour * 3600, \"start\") - \"start\")"  # fmt: skip
-        sizes = ", ".join(
-            f"{name}::HUGEINT * {upto} // {seconds} - {name}::HUGEINT * {since} // {seconds}"
-            f" AS {name}, 0::HUGEINT AS first_{name}"
-            for name in (("bytes", "packets") if self._has("packets") else ("bytes",))
+        query = (
+            f"SELECT {names}, {self._code()} AS code, hour * 3600 AS moment,"
+            f' greatest(hour * 3600, "start") AS begins, {shares},'
+            f' CASE WHEN hour = "start" // 3600 THEN 1 ELSE 0 END AS rows, 0 AS seconds'
+            f" FROM (SELECT *, {self.piece.number('bytes')} AS size_bytes,"
+            f" {self.piece.number('packets')} AS size_packets, {hours} AS hour"
+            f" FROM ({self._rows()}) WHERE {special})"
         )
-        if not self._has("packets"):
-            sizes += ", 0 AS packets, 0 AS first_packets"
-        at = self._at("greatest(hour * 3600, \"start\")", "least((hour + 1) * 3600, \"end\")")  # fmt: skip
-        at = at.replace(f"kind = {FLOW}", f"kind = {LONG}")
+        if not changed:
+            return query
         return (
-            f"SELECT {self._names()}, {code} AS code, {sizes}, 0 AS seconds,"
-            f" CASE WHEN hour = \"start\" // 3600 THEN 1 ELSE 0 END AS rows{at} FROM ("
-            f"SELECT *, unnest(range(\"start\" // 3600, (\"end\" - 1) // 3600 + 1)) AS hour"
-            f" FROM ({self._base()}) WHERE kind = {LONG})"
-        )  # fmt: skip
-
-    def _grouped(self, inner: str, *, by_hash: bool) -> str:
-        varying = [*self._varying(), "code"]
-        if self.changes:
-            varying += ["begins", "ends"]
-        columns = [
-            f"min({key}) AS {key}" + (f", max({key}) AS {key}_high" if by_hash else "")
-            for key in varying
-        ]
-        for key in (*self.keys, *self.attributes):
-            constant = self._constant(key)
-            if constant is not None:
-                columns.append(f"{constant} AS {key}")
-            elif key in self.attributes:
-                columns.append(f"max({key}) AS {key}")
-        columns += [
-            f"sum({name}) AS {name}"
-            for name in ("bytes", "packets", "first_bytes", "first_packets", "seconds", "rows")
-        ]
-        if not self.changes:
-            columns += ["0 AS begins", "0 AS ends"]
-        key = f"hash({', '.join(varying)})" if by_hash else ", ".join(varying)
-        return f"SELECT {', '.join(columns)} FROM ({inner}) GROUP BY {key}"
+            "SELECT r.* REPLACE (greatest(r.moment, coalesce(s.instant, 0),"
+            f" coalesce(d.instant, 0)) AS moment) FROM ({query}) r"
+            " ASOF LEFT JOIN changes s ON s.address = r.src AND r.begins >= s.instant"
+            " ASOF LEFT JOIN changes d ON d.address = r.dst AND r.begins >= d.instant"
+        )

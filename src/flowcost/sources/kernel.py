@@ -11,23 +11,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import Struct
 
 from flowcost.address import unpack
 from flowcost.errors import SourceError
-from flowcost.schema import DUCKDB_TYPES, FLOWS
-from flowcost.sources import aggregate, orient, parquet, text
-from flowcost.sources.aggregate import CODE, Aggregation, Rows
-from flowcost.sources.knowledge import Index, Knowledge
+from flowcost.schema import FLOWS
+from flowcost.sources import aggregate, parquet, text
+from flowcost.sources.aggregate import Aggregation
 from flowcost.sources.discover import LogFile
+from flowcost.sources.emit import flows, no_flows
+from flowcost.sources.grouped import Grouped, number
+from flowcost.sources.knowledge import Index, Knowledge
+from flowcost.sources.orient import FATES, orient
+from flowcost.sources.raw import Piece
 from flowcost.sources.report import Fate, FileReport, Tally
-from flowcost.sources.tgw_flow_logs import TGW
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from duckdb import DuckDBPyConnection
 
 SAMPLES = 3
+HOUR = 3600
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -75,8 +79,10 @@ class Kernel:
                 "temp_directory": self._spill.name,
             },
         )
-        orient.create_own(self.con, self.index)
-        self._create_changes()
+        self._changes: dict[int, list[tuple[str, int]]] = {}
+        for address, instant in self.index.knowledge.changes:
+            if instant % HOUR:
+                self._changes.setdefault(instant // HOUR, []).append((unpack(address), instant))
 
     def close(self) -> None:
         """Release the connection and its spill files."""
@@ -89,127 +95,142 @@ class Kernel:
         A file that cannot be read books nothing and says why in its report.
         """
         report = FileReport(path=file.name, format=file.format, flow_log_id=file.flow_log_id)
-        reader = parquet.rows if file.format == "parquet" else text.rows
+        pieces = (
+            parquet.pieces(file)
+            if file.format == "parquet"
+            else text.pieces(file, self.options.log_format)
+        )
         try:
-            return self._booked(
-                file, report, reader(self.con, file, self.options.log_format), out
-            )
+            return self._booked(file, report, pieces, out)
         except (SourceError, OSError) as error:
             return self._failed(report, str(error), out)
         except self._engine_errors() as error:
             return self._failed(report, str(error).splitlines()[0], out)
 
     def _booked(
-        self, file: LogFile, report: FileReport, pieces: Iterator[Rows], out: Path | None
+        self, file: LogFile, report: FileReport, pieces: Iterator[Piece], out: Path | None
     ) -> Partial:
-        self.con.execute(f"CREATE OR REPLACE TEMP TABLE flows AS {_select('', '', empty=True)}")
-        for rows in pieces:
-            work = Aggregation(
-                rows, ports=self.options.ports, changes=bool(self.index.knowledge.changes)
+
+        tables: list[pa.Table] = []
+        for piece in pieces:
+            work = Aggregation(piece, ports=self.options.ports)
+            groups = number(work, work.groups(self.con, self._changes_in(piece)))
+            oriented = orient(
+                self.con,
+                groups,
+                self.index,
+                piece.record,
+                nat_filter=self.options.nat_filter,
+                packet_ends=piece.packet_ends,
+                instances=piece.has(piece.record.mapping.instance),
             )
-            work.run(self.con)
-            if rows.record is TGW:
-                orient.orient_tgw(self.con, self.index)
-            else:
-                orient.orient_vpc(
+            tables.append(
+                flows(
                     self.con,
-                    self.index,
-                    nat_filter=self.options.nat_filter,
-                    packet_ends=work.has_packet_ends,
-                    instances=rows.record.mapping.instance in rows.columns,
+                    oriented,
+                    piece.record,
+                    tenant=self.options.tenant,
+                    source=file.source,
                 )
-            self.con.execute(
-                f"INSERT INTO flows BY NAME {_select(self.options.tenant, file.source)}"
             )
-            report = self._accounted(report, work)
-        flows = self.con.execute("SELECT count(*) FROM flows").fetchall()[0][0]
-        return self._delivered(report, flows, out)
+            report = self._accounted(report, work, groups)
+        return self._delivered(report, tables, out)
 
-    def _delivered(self, report: FileReport, flows: int, out: Path | None) -> Partial:
+    def _delivered(self, report: FileReport, tables: list[pa.Table], out: Path | None) -> Partial:
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+        import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
+
+        tables = tables or [no_flows()]
+        count = sum(len(table) for table in tables)
         if out is None:
-            table: pa.Table = self.con.sql("FROM flows").to_arrow_table()
-            return Partial(report, flows, table=table)
+            return Partial(report, count, table=pa.concat_tables(tables).unify_dictionaries())
         partly = out.with_name(out.name + ".partly")
-        self.con.execute(
-            f"COPY flows TO {aggregate.literal(str(partly))}"
-            " (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
-        )
+        with pq.ParquetWriter(
+            partly,
+            tables[0].schema,
+            compression="zstd",
+            compression_level=1,
+            write_statistics=["window_start"],
+            use_dictionary=_DICTIONARIES,
+        ) as writer:
+            for table in tables:
+                writer.write_table(table)
         partly.replace(out)
-        return Partial(report, flows, path=out)
+        return Partial(report, count, path=out)
 
-    def _accounted(self, report: FileReport, work: Aggregation) -> FileReport:
+    def _changes_in(self, piece: Piece) -> pa.Table | None:
+        """Return the changes that fall into the hours of a piece, as it spells addresses."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        if not self._changes or not piece.bookable:
+            return None
+        first = piece.spans.get("start", (0, 0, True))[0] // HOUR
+        last = piece.spans.get("end", (0, 0, True))[1] // HOUR
+        hours = self._changes if last - first > len(self._changes) else range(first, last + 1)
+        found = sorted(change for hour in hours for change in self._changes.get(hour, ()))
+        if piece.words:
+            position = {text: n for n, text in enumerate(piece.words[piece.record.mapping.source])}
+            found = [change for change in found if change[0] in position]
+            addresses = pa.array([position[text] for text, _ in found], pa.int32())
+        else:
+            addresses = pa.array([text for text, _ in found], pa.string())
+        if not found:
+            return None
+        return pa.table(
+            {
+                "address": addresses,
+                "instant": pa.array([instant for _, instant in found], pa.int64()),
+            }
+        )
+
+    def _accounted(self, report: FileReport, work: Aggregation, groups: Grouped) -> FileReport:
         """Return the report with the rows of one more piece."""
         con, fates = self.con, dict(report.fates)
         counted = con.execute(
-            "SELECT fate, sum(rows)::BIGINT, sum(bytes)::HUGEINT FROM oriented GROUP BY ALL"
+            "SELECT fate, sum(rows)::BIGINT, sum(bytes)::HUGEINT, sum(bytes) FILTER (translated"
+            " <> 0)::HUGEINT, sum(bytes) FILTER (at_nat)::HUGEINT FROM oriented GROUP BY ALL"
         ).fetchall()
+        con.register("groups", groups.table)
         bare = con.execute(
-            "SELECT code & 7, sum(rows)::BIGINT, 0 FROM groups"
+            "SELECT code & 7, sum(rows)::BIGINT, sum(seconds)::BIGINT FROM groups"
             f" WHERE code & 7 IN ({', '.join(map(str, _BARE))}) GROUP BY ALL"
         ).fetchall()
-        named = [(Fate(fate), rows, total) for fate, rows, total in counted]
-        named += [(_BARE[kind], rows, total) for kind, rows, total in bare]
+        con.unregister("groups")
+        named = [(FATES[fate], rows, total) for fate, rows, total, _, _ in counted]
+        named += [(_BARE[kind], rows, 0) for kind, rows, _ in bare]
         for fate, rows, total in named:
             fates[fate] = fates.get(fate, Tally()) + Tally(rows, int(total))
-        seconds, translated, external = con.execute(
-            "SELECT (SELECT coalesce(sum(seconds), 0)::BIGINT FROM groups),"
-            " coalesce(sum(bytes) FILTER (translated <> 0), 0)::HUGEINT,"
-            f" coalesce(sum(bytes) FILTER (at_nat AND fate = '{Fate.CROSS_CHECK}'), 0)::HUGEINT"
-            " FROM oriented"
-        ).fetchall()[0]
+        crossing = FATES.index(Fate.CROSS_CHECK)
+        external = sum(int(nat or 0) for fate, _, _, _, nat in counted if fate == crossing)
         samples = list(report.samples)
         if fates.get(Fate.BROKEN) and len(samples) < SAMPLES:
             samples += work.broken_rows(con, SAMPLES - len(samples))
-            samples += self._bad_addresses(SAMPLES - len(samples))
+            samples += self._bad_addresses(groups, SAMPLES - len(samples))
         return FileReport(
             path=report.path,
             format=report.format,
-            record=work.rows.record.name,
+            record=work.piece.record.name,
             flow_log_id=report.flow_log_id,
             rows=report.rows + sum(rows for _, rows, _ in named),
             fates=dict(sorted(fates.items())),
-            skipped_seconds=report.skipped_seconds + seconds,
-            unknown_fields=work.rows.unknown,
-            packet_ends=work.has_packet_ends,
-            translated_bytes=report.translated_bytes + int(translated),
-            external_bytes=report.external_bytes + int(external),
+            skipped_seconds=report.skipped_seconds + sum(seconds for _, _, seconds in bare),
+            unknown_fields=work.piece.unknown,
+            packet_ends=work.piece.packet_ends,
+            translated_bytes=report.translated_bytes
+            + sum(int(total or 0) for _, _, _, total, _ in counted),
+            external_bytes=report.external_bytes + external,
             samples=tuple(samples),
         )
 
-    def _bad_addresses(self, limit: int) -> list[str]:
+    def _bad_addresses(self, groups: Grouped, limit: int) -> list[str]:
         found = self.con.execute(
-            f"SELECT src, dst, observer FROM oriented WHERE fate = '{Fate.BROKEN}'"
+            f"SELECT src, dst FROM oriented WHERE fate = {FATES.index(Fate.BROKEN)}"
             f" ORDER BY ALL LIMIT {max(0, limit)}"
         ).fetchall()
-        return [" ".join(row) for row in found]
+        return [f"{groups.addresses[src]} {groups.addresses[dst]}" for src, dst in found]
 
     def _failed(self, report: FileReport, error: str, out: Path | None) -> Partial:
-        self.con.execute(f"CREATE OR REPLACE TEMP TABLE flows AS {_select('', '', empty=True)}")
-        return self._delivered(
-            FileReport(
-                path=report.path,
-                format=report.format,
-                flow_log_id=report.flow_log_id,
-                error=error,
-            ),
-            0,
-            out,
-        )
-
-    def _create_changes(self) -> None:
-        """Create the table `changes`, addresses as the records spell them."""
-        import pyarrow as pa  # noqa: PLC0415 - heavy
-
-        rows = sorted(self.index.knowledge.changes)
-        table = pa.table(
-            {
-                "address": pa.array([unpack(address) for address, _ in rows], pa.string()),
-                "hour": pa.array([begin // 3600 for _, begin in rows], pa.int64()),
-            }
-        )
-        self.con.register("changes_given", table)
-        self.con.execute("CREATE TEMP TABLE changes AS FROM changes_given")
-        self.con.unregister("changes_given")
+        return self._delivered(msgspec.structs.replace(report, error=error), [], out)
 
     @staticmethod
     def _engine_errors() -> tuple[type[Exception], ...]:
@@ -218,78 +239,10 @@ class Kernel:
         return (duckdb.Error,)
 
 
+_DICTIONARIES = [column.name for column in FLOWS if column.type in ("text", "address")]
 _BARE = {
     aggregate.NODATA: Fate.NODATA,
     aggregate.SKIPDATA: Fate.SKIPDATA,
     aggregate.BROKEN: Fate.BROKEN,
     aggregate.NO_BYTES: Fate.NO_BYTES,
 }
-_DEFAULTS = {"text": "''", "small": "0", "int": "0", "address": "NULL"}
-
-
-def _bits(name: str) -> str:
-    first, width = CODE[name]
-    return f"((code >> {first}) & {(1 << width) - 1})"
-
-
-def _select(tenant: str, source: str, *, empty: bool = False) -> str:
-    """Return the query from `oriented` to the columns of `schema.FLOWS`; `empty` types them."""
-    if empty:
-        columns = ", ".join(
-            f"NULL::{DUCKDB_TYPES[column.type]} AS {column.name}" for column in FLOWS
-        )
-        return f"SELECT {columns} WHERE FALSE"
-    hour, port = f"({_bits('hour')} + part)", _bits("port")
-    at_local = f"({port} > 0 AND ({port} & 1 = 1) = (side = 1))"
-    first = "straddles = 1 AND part = 0"
-    exact = "begins > 0"
-
-    def size(name: str) -> str:
-        whole = f"CASE WHEN straddles = 0 THEN {name} WHEN part = 0 THEN first_{name}"
-        return f"({whole} ELSE {name} - first_{name} END)::BIGINT"
-
-    expressions = {
-        "window_start": f"make_timestamp(1000000 * (CASE WHEN {exact} AND part = 0 THEN begins"
-        f" ELSE {hour} * 3600 END))",
-        "window_end": f"make_timestamp(1000000 * (CASE WHEN {exact} AND NOT ({first})"
-        f" THEN greatest(ends, begins + 1) ELSE {hour} * 3600 + 3600 END))",
-        "tenant": aggregate.literal(tenant),
-        "observer": "CASE WHEN observer IN ('', '-') THEN device ELSE observer END",
-        "observer_type": "observer_type",
-        "account": "account",
-        "region": "region",
-        "az_id": "az",
-        "vpc_id": "vpc",
-        "subnet_id": "subnet",
-        "direction": "CASE side WHEN 1 THEN 'transmit' ELSE 'receive' END",
-        "local_address": "local_address",
-        "local_port": f"CASE WHEN {at_local} THEN {port} >> 1 ELSE 0 END",
-        "remote_address": "remote_address",
-        "remote_port": f"CASE WHEN {at_local} THEN 0 ELSE {port} >> 1 END",
-        "transport": _bits("protocol"),
-        "initiator": f"CASE WHEN {port} = 0 THEN 'unknown' WHEN {at_local} THEN 'remote'"
-        " ELSE 'local' END",
-        "via": "via",
-        "bytes": size("bytes"),
-        "packets": size("packets"),
-        "local_uid": "local_uid",
-        "traffic_path": _bits("path"),
-        "aws_service": "CASE side WHEN 1 THEN dst_service ELSE src_service END",
-        "next_hop_type": "next_hop_type",
-        "next_hop_az_id": "next_hop_az",
-        "sampled": "1",
-        "source": aggregate.literal(source),
-    }
-    dashed = {"az_id", "vpc_id", "subnet_id", "account", "region", "aws_service",
-              "next_hop_type", "next_hop_az_id", "local_uid"}  # fmt: skip
-    columns = []
-    for column in FLOWS:
-        expression = expressions.get(column.name) or _DEFAULTS[column.type]
-        if column.name in dashed:
-            expression = f"CASE WHEN {expression} = '-' THEN '' ELSE {expression} END"
-        columns.append(f"({expression})::{DUCKDB_TYPES[column.type]} AS {column.name}")
-    booked = f"SELECT *, {_bits('straddles')} AS straddles FROM oriented WHERE fate = '{Fate.BOOKED}'"
-    return (
-        f"SELECT {', '.join(columns)} FROM (SELECT *, 0 AS part FROM ({booked}) UNION ALL"
-        f" SELECT *, 1 FROM ({booked}) WHERE straddles = 1)"
-    )

@@ -21,282 +21,352 @@ both sides, so there the interface's own address stands for the packet's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from flowcost.address import Scope, pack, scope
-from flowcost.sources.aggregate import CODE, FLOW, REJECT
+from flowcost.sources.aggregate import FLOW, REJECT, bits
+from flowcost.sources.grouped import Grouped, packed
 from flowcost.sources.knowledge import Face, Index, Role
+from flowcost.sources.record import Record
 from flowcost.sources.report import Fate
+from flowcost.sources.tgw_flow_logs import TGW
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_KNOWN_ADDRESSES: dict[str, tuple[bytes, bool] | None] = {}
-_MOST_KNOWN = 300_000
+# Fates as numbers, in the order of their declaration.
+FATES = tuple(Fate)
+_F = {fate: number for number, fate in enumerate(FATES)}
+SOURCE, DESTINATION, UNTOLD = 1, 2, 0
+_DIRECTIONS = {"egress": SOURCE, "ingress": DESTINATION}
 
 
-def _packed(text: str) -> tuple[bytes, bool] | None:
-    """Return the 16 bytes of an address and whether it is private; None if it is no address."""
-    try:
-        address = pack(text)
-    except ValueError:
-        return None
-    return address, scope(address) is Scope.PRIVATE
+@dataclass
+class Oriented:
+    """The table `oriented`, and what its numbers stand for.
+
+    Attributes:
+        addresses: texts; `packed` their 16 bytes, None where a text is no address.
+        via: for each context, the gateway its rows were seen at.
+        at_gateway: for each context, whether its observer is a NAT gateway.
+    """
+
+    grouped: Grouped
+    packed: list[bytes | None]
+    via: list[str]
+    at_gateway: list[bool]
 
 
-def create_addresses(con: DuckDBPyConnection) -> None:
-    """Create the table `addresses`: text, 16 bytes, private; texts that are none are left out."""
-    texts = con.sql(
-        f"SELECT DISTINCT unnest([src, dst]) AS text FROM groups WHERE code & 7 IN ({FLOW}, {REJECT})"
-    ).to_arrow_table()["text"]
-    if len(_KNOWN_ADDRESSES) > _MOST_KNOWN:
-        _KNOWN_ADDRESSES.clear()
-    known = _KNOWN_ADDRESSES
-    names, packed, private = [], [], []
-    for text in texts.to_pylist():
-        found = known.get(text, 0)
-        if found == 0:
-            found = known[text] = _packed(text)
-        if found:
-            names.append(text)
-            packed.append(found[0])
-            private.append(found[1])
-    table = pa.table(
-        {
-            "text": pa.array(names, pa.string()),
-            "packed": pa.array(packed, pa.binary()),
-            "private": pa.array(private, pa.bool_()),
-        }
-    )
-    con.register("addresses_found", table)
-    con.execute("CREATE OR REPLACE TEMP TABLE addresses AS FROM addresses_found")
-    con.unregister("addresses_found")
+@dataclass
+class _Places:
+    """Contexts as the query needs them, one list per column of the table `contexts`."""
+
+    role: list[str] = field(default_factory=list)
+    direction: list[int] = field(default_factory=list)
+    known: list[bool] = field(default_factory=list)
+    managed: list[bool] = field(default_factory=list)  # the record says: no instance
+    owner: list[int] = field(default_factory=list)
+    primary: list[int | None] = field(default_factory=list)
 
 
-def create_faces(con: DuckDBPyConnection, index: Index) -> None:
-    """Create the table `faces`: what each observed interface is."""
-    found = con.execute(
-        "SELECT DISTINCT observer, device, device_type FROM groups"
-        f" WHERE code & 7 IN ({FLOW}, {REJECT})"
-    ).fetchall()
-    faces = [index.face(*row) for row in found]
-    observers, devices, types = ([row[n] for row in found] for n in range(3))
-    table = pa.table(
-        {
-            "observer": pa.array(observers, pa.string()),
-            "device": pa.array(devices, pa.string()),
-            "device_type": pa.array(types, pa.string()),
-            "role": pa.array([face.role.value for face in faces], pa.string()),
-            "gateway": pa.array([face.gateway for face in faces], pa.string()),
-            "addresses_known": pa.array([face.addresses_known for face in faces], pa.bool_()),
-            "primary_address": pa.array([face.primary for face in faces], pa.binary()),
-        }
-    )
-    con.register("faces_found", table)
-    con.execute("CREATE OR REPLACE TEMP TABLE faces AS FROM faces_found")
-    con.unregister("faces_found")
+def orient(
+    con: DuckDBPyConnection,
+    grouped: Grouped,
+    index: Index,
+    record: Record,
+    *,
+    nat_filter: str = "leg",
+    packet_ends: bool = True,
+    instances: bool = True,
+) -> Oriented:
+    """Create the table `oriented` from the groups of one piece.
 
-
-def create_own(con: DuckDBPyConnection, index: Index) -> None:
-    """Create `own` and `own_blocks`, once per connection: addresses by gateway and interface id."""
-    single: list[tuple[str, bytes]] = []
-    blocks: list[tuple[str, bytes, bytes]] = []
-    for gateway in index.knowledge.gateways:
-        single.extend((gateway.id, address) for address in sorted(gateway.addresses))
-    for interface in index.knowledge.interfaces:
-        for first, last in interface.blocks:
-            if first == last:
-                single.append((interface.id, first))
-            else:
-                blocks.append((interface.id, first, last))
-    _create(con, "own", ("owner", "address"), list(dict.fromkeys(single)))
-    _create(con, "own_blocks", ("owner", "first", "last"), list(dict.fromkeys(blocks)))
-
-
-def _create(
-    con: DuckDBPyConnection, name: str, columns: tuple[str, ...], rows: Iterable[tuple[object, ...]]
-) -> None:
-    rows = list(rows)
-    types = (pa.string(), *(pa.binary() for _ in columns[1:]))
-    table = pa.table(
-        {
-            column: pa.array([row[n] for row in rows], kind)
-            for n, (column, kind) in enumerate(zip(columns, types, strict=True))
-        }
-    )
-    con.register("rows_given", table)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM rows_given")
-    con.unregister("rows_given")
-
-
-def _bits(name: str) -> str:
-    first, width = CODE[name]
-    return f"((code >> {first}) & {(1 << width) - 1})"
-
-
-_ENDS = f"""
-CREATE OR REPLACE TEMP TABLE ends AS
-SELECT g.*, code & 7 AS kind, {_bits("translated")} AS translated,
-       coalesce(f.role, '{Role.END}') AS role, coalesce(f.gateway, '') AS gateway,
-       coalesce(f.addresses_known, FALSE) AS addresses_known, f.primary_address,
-       s.packed AS src_address, s.private AS src_private,
-       d.packed AS dst_address, d.private AS dst_private
-FROM groups g
-LEFT JOIN faces f USING (observer, device, device_type)
-LEFT JOIN addresses s ON s.text = g.src
-LEFT JOIN addresses d ON d.text = g.dst
-WHERE code & 7 IN ({FLOW}, {REJECT})
-"""
-
-_NAT = f"role IN ('{Role.NAT}', '{Role.REGIONAL_NAT}')"
-_SLOW = f"(role NOT IN ('{Role.END}', '{Role.UNKNOWN}') OR direction NOT IN ('ingress', 'egress'))"
-
-
-def _owned(end: str, *, blocks: bool) -> str:
-    """Return the condition that an address is one of its gateway's or interface's own."""
-    condition = f"own_{end}.owner IS NOT NULL"
-    if blocks:
-        condition += (
-            f" OR EXISTS (SELECT 1 FROM own_blocks b WHERE b.owner = e.owner"
-            f" AND e.{end}_address BETWEEN b.first AND b.last)"
-        )
-    return f"({condition})"
-
-
-def _slow(*, blocks: bool) -> str:
-    """Return rows whose orientation needs the inventory or the other rows of the interface."""
-    return f"""
-WITH e AS (
-    SELECT rowid AS id, *, CASE WHEN {_NAT} THEN gateway ELSE observer END AS owner
-    FROM ends WHERE {_SLOW}
-),
-undirected AS (SELECT * FROM e WHERE direction NOT IN ('ingress', 'egress') AND NOT {_NAT}),
-candidates AS (
-    SELECT observer, text, count(DISTINCT id) AS times
-    FROM (SELECT id, observer, unnest([src, dst]) AS text FROM undirected) GROUP BY ALL
-),
-totals AS (SELECT observer, count(*) AS total FROM undirected GROUP BY ALL),
-shared AS (
-    SELECT observer, CASE WHEN count(*) = 1 THEN min(text) END AS shared
-    FROM candidates JOIN totals USING (observer) WHERE times = total GROUP BY ALL
-)
-SELECT e.* EXCLUDE (id, owner), {_owned("src", blocks=blocks)} AS own_src,
-       {_owned("dst", blocks=blocks)} AS own_dst, shared.shared
-FROM e
-LEFT JOIN own own_src ON own_src.owner = e.owner AND own_src.address = e.src_address
-LEFT JOIN own own_dst ON own_dst.owner = e.owner AND own_dst.address = e.dst_address
-LEFT JOIN shared ON shared.observer = e.observer
-"""
-
-
-_FAST = f"""
-SELECT *, FALSE AS own_src, FALSE AS own_dst, NULL::VARCHAR AS shared FROM ends WHERE NOT {_SLOW}
-"""
-
-_NAT_LEG = f"""CASE
-    WHEN addresses_known THEN NOT own_src AND NOT own_dst
-    WHEN role = '{Role.REGIONAL_NAT}' THEN src_private <> dst_private
-    ELSE translated <> 0 END"""
-
-# 1: the observed end, or the client, is the source; 2: the destination; 0: cannot be told.
-_NAT_SIDE = """CASE
-    WHEN translated = 2 THEN 1 WHEN translated = 1 THEN 2
-    WHEN src_private AND NOT dst_private THEN 1 WHEN dst_private AND NOT src_private THEN 2
-    WHEN direction = 'ingress' THEN 1 WHEN direction = 'egress' THEN 2 ELSE 0 END"""
-_SIDE = """CASE
-    WHEN direction = 'egress' THEN 1 WHEN direction = 'ingress' THEN 2
-    WHEN own_src AND NOT own_dst THEN 1 WHEN own_dst AND NOT own_src THEN 2
-    WHEN translated = 1 THEN 1 WHEN translated = 2 THEN 2
-    WHEN shared = src AND shared <> dst THEN 1 WHEN shared = dst AND shared <> src THEN 2
-    WHEN src_private AND NOT dst_private THEN 1 WHEN dst_private AND NOT src_private THEN 2
-    ELSE 0 END"""
-
-
-def orient_vpc(
-    con: DuckDBPyConnection, index: Index, *, nat_filter: str, packet_ends: bool, instances: bool
-) -> None:
-    """Create the table `oriented` from `groups` of VPC flow logs.
+    Columns: those of the groups, `fate` (position in `FATES`), `side` (1: the observed end is the
+    source), `local` and `remote` (positions in `packed`), `at_nat`, `translated`.
 
     Args:
-        con: connection with the tables `groups` and `own`.
+        con: a connection of its own.
+        grouped: the groups.
         index: what the inventory knows.
+        record: VPC or transit gateway.
         nat_filter: `leg`, or `simple`: every translated row of any interface and action is a
             client's leg and nothing else is booked, as the bare comparison of addresses has it.
         packet_ends: the format has pkt-srcaddr and pkt-dstaddr.
         instances: the format has instance-id.
     """
-    create_addresses(con)
-    create_faces(con, index)
-    con.execute(_ENDS)
-    blocks = bool(con.execute("SELECT 1 FROM own_blocks LIMIT 1").fetchall())
-    slow = con.execute(f"SELECT 1 FROM ends WHERE {_SLOW} LIMIT 1").fetchall()
-    rows = f"{_FAST} UNION ALL BY NAME ({_slow(blocks=blocks)})" if slow else _FAST
-    simple = nat_filter == "simple"
-    nat = "translated <> 0" if simple else _NAT
-    con.execute(f"""
-CREATE OR REPLACE TEMP TABLE sided AS
-SELECT *, {nat} AS at_nat, CASE WHEN {nat} THEN {"TRUE" if simple else _NAT_LEG} END AS leg,
-       CASE WHEN {nat} THEN {_NAT_SIDE} ELSE {_SIDE} END AS side
-FROM ({rows})
-""")
-    local_own = "CASE side WHEN 1 THEN own_src ELSE own_dst END"
-    local_translated = "translated & side = side"
-    con.execute(f"""
-CREATE OR REPLACE TEMP TABLE oriented AS
-WITH talked AS (
-    SELECT DISTINCT gateway, CASE side WHEN 1 THEN dst ELSE src END AS remote
-    FROM sided WHERE at_nat AND leg
-)
-SELECT s.*, CASE
-    WHEN kind = {REJECT} AND NOT ({simple} AND at_nat) THEN '{Fate.REJECT}'
-    WHEN src_address IS NULL OR dst_address IS NULL THEN '{Fate.BROKEN}'
-    WHEN at_nat AND NOT {packet_ends} THEN '{Fate.NO_PACKET_ENDS}'
-    WHEN at_nat AND leg THEN CASE WHEN side > 0 THEN '{Fate.BOOKED}' ELSE '{Fate.UNORIENTED}' END
-    WHEN at_nat THEN CASE
-        WHEN (own_dst OR (NOT addresses_known AND dst_private)) AND NOT own_src
-            AND NOT src_private AND NOT EXISTS (
-                SELECT 1 FROM talked t WHERE t.gateway = s.gateway AND t.remote = s.src)
-        THEN '{Fate.UNSOLICITED}' ELSE '{Fate.CROSS_CHECK}' END
-    WHEN {simple} THEN '{Fate.CROSS_CHECK}'
-    WHEN side = 0 THEN '{Fate.UNORIENTED}'
-    WHEN role = '{Role.PASSING}' AND NOT {local_own} THEN '{Fate.TRANSIT}'
-    WHEN role = '{Role.FORWARDER}' AND NOT {local_own} AND primary_address IS NULL
-        THEN '{Fate.TRANSIT}'
-    WHEN role = '{Role.UNKNOWN}' AND {local_translated} AND instance IN ('', '-')
-        THEN CASE WHEN {instances} THEN '{Fate.TRANSIT}' ELSE '{Fate.UNORIENTED}' END
-    ELSE '{Fate.BOOKED}' END AS fate,
-    CASE WHEN role = '{Role.FORWARDER}' AND NOT {local_own} THEN primary_address
-         WHEN side = 1 THEN src_address ELSE dst_address END AS local_address,
-    CASE WHEN side = 1 THEN dst_address ELSE src_address END AS remote_address,
-    CASE WHEN at_nat THEN 'gateway' ELSE 'interface' END AS observer_type,
-    CASE WHEN at_nat THEN coalesce(nullif(gateway, ''), observer) ELSE '' END AS via,
-    CASE WHEN at_nat THEN '' ELSE observer END AS local_uid
-FROM sided s
-""")
+    found = [packed(text) for text in grouped.addresses]
+    result = Oriented(grouped, [pair[0] if pair else None for pair in found], [], [])
+    con.register("groups", grouped.table)
+    if record is TGW:
+        _create_tgw(con, result, index)
+    else:
+        _create_vpc(
+            con,
+            result,
+            index,
+            private=[bool(pair and pair[1]) for pair in found],
+            simple=nat_filter == "simple",
+            packet_ends=packet_ends,
+            instances=instances,
+        )
+    con.unregister("groups")
+    return result
 
 
-def orient_tgw(con: DuckDBPyConnection, index: Index) -> None:
-    """Create the table `oriented` from `groups` of transit gateway flow logs."""
-    create_addresses(con)
-    peering = ", ".join(
-        "'" + attachment.replace("'", "''") + "'"
-        for attachment in sorted(index.knowledge.peering_attachments)
+def _register_addresses(con: DuckDBPyConnection, result: Oriented, private: list[bool]) -> None:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    con.register(
+        "addresses",
+        pa.table(
+            {
+                "id": pa.array(range(len(private)), pa.int32()),
+                "private": pa.array(private, pa.bool_()),
+                "valid": pa.array([address is not None for address in result.packed]),
+            }
+        ),
     )
-    at_peering = f"observer IN ({peering})" if peering else "FALSE"
+
+
+# -- transit gateway ----------------------------------------------------------------------------
+
+
+def _create_tgw(con: DuckDBPyConnection, result: Oriented, index: Index) -> None:
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    fates = []
+    for context in result.grouped.contexts:
+        at_peering = context.observer in index.knowledge.peering_attachments
+        if context.direction == "egress" or at_peering:
+            fates.append(_F[Fate.CROSS_CHECK])
+        elif context.direction == "ingress":
+            fates.append(_F[Fate.BOOKED])
+        else:
+            fates.append(_F[Fate.UNORIENTED])
+    result.via.extend(context.device for context in result.grouped.contexts)
+    result.at_gateway.extend(False for _ in fates)
+    _register_addresses(con, result, [False] * len(result.packed))
+    con.register(
+        "contexts",
+        pa.table(
+            {"id": pa.array(range(len(fates)), pa.int32()), "fate": pa.array(fates, pa.int8())}
+        ),
+    )
     con.execute(f"""
 CREATE OR REPLACE TEMP TABLE oriented AS
-SELECT g.*, FALSE AS at_nat, 0 AS translated, 1 AS side, CASE
-    WHEN s.packed IS NULL OR d.packed IS NULL THEN '{Fate.BROKEN}'
-    WHEN direction = 'egress' OR {at_peering} THEN '{Fate.CROSS_CHECK}'
-    WHEN direction = 'ingress' THEN '{Fate.BOOKED}'
-    ELSE '{Fate.UNORIENTED}' END AS fate,
-    s.packed AS local_address, d.packed AS remote_address,
-    'tgw_attachment' AS observer_type, device AS via, '' AS local_uid
-FROM groups g
-LEFT JOIN addresses s ON s.text = g.src
-LEFT JOIN addresses d ON d.text = g.dst
+SELECT g.*, CASE WHEN s.valid AND d.valid THEN c.fate ELSE {_F[Fate.BROKEN]} END AS fate,
+       {SOURCE} AS side, g.src AS local, g.dst AS remote, FALSE AS at_nat, 0 AS translated
+FROM groups g JOIN contexts c ON c.id = g.context
+JOIN addresses s ON s.id = g.src JOIN addresses d ON d.id = g.dst
 WHERE code & 7 = {FLOW}
 """)
+    con.unregister("contexts")
+    con.unregister("addresses")
+
+
+# -- VPC ----------------------------------------------------------------------------------------
+
+
+def _places(result: Oriented, index: Index, *, simple: bool) -> tuple[_Places, dict[int, Face]]:
+    places, owners = _Places(), {}
+    for number, context in enumerate(result.grouped.contexts):
+        face = index.face(context.observer, context.device, context.device_type)
+        places.role.append(face.role.value)
+        places.direction.append(_DIRECTIONS.get(context.direction, UNTOLD))
+        places.known.append(face.addresses_known)
+        places.managed.append(context.instance == "")
+        places.owner.append(number)
+        primary = None
+        if face.role is Role.FORWARDER and face.primary is not None:
+            primary = len(result.packed)
+            result.packed.append(face.primary)
+        places.primary.append(primary)
+        at_nat = face.role in (Role.NAT, Role.REGIONAL_NAT)
+        result.via.append((face.gateway or context.observer) if at_nat else "")
+        result.at_gateway.append(at_nat)
+        if simple or face.role is not Role.END or places.direction[-1] == UNTOLD:
+            owners[number] = face
+    return places, owners
+
+
+def _own(result: Oriented, index: Index, owners: dict[int, Face]) -> Iterator[tuple[int, int]]:
+    """Yield (context, address) where the address is the interface's or gateway's own."""
+    if not owners:
+        return
+    position = {address: n for n, address in enumerate(result.packed) if address is not None}
+    ordered = sorted(position)
+    for number, face in owners.items():
+        if face.gateway:
+            gateway = index.gateway_of.get(face.gateway)
+            for address in gateway.addresses if gateway else ():
+                if address in position:
+                    yield number, position[address]
+            continue
+        interface = index.interface_of.get(result.grouped.contexts[number].observer)
+        for first, last in interface.blocks if interface else ():
+            for address in ordered[bisect_left(ordered, first) : bisect_right(ordered, last)]:
+                yield number, position[address]
+
+
+_SIDE_NAT = f"""CASE
+    WHEN translated = 2 THEN {SOURCE} WHEN translated = 1 THEN {DESTINATION}
+    WHEN src_private AND NOT dst_private THEN {SOURCE}
+    WHEN dst_private AND NOT src_private THEN {DESTINATION}
+    WHEN direction = {DESTINATION} THEN {SOURCE} WHEN direction = {SOURCE} THEN {DESTINATION}
+    ELSE {UNTOLD} END"""
+
+_SIDE = f"""CASE
+    WHEN direction <> {UNTOLD} THEN direction
+    WHEN own_src AND NOT own_dst THEN {SOURCE} WHEN own_dst AND NOT own_src THEN {DESTINATION}
+    WHEN translated = 1 THEN {SOURCE} WHEN translated = 2 THEN {DESTINATION}
+    WHEN shared = src AND shared <> dst THEN {SOURCE}
+    WHEN shared = dst AND shared <> src THEN {DESTINATION}
+    WHEN src_private AND NOT dst_private THEN {SOURCE}
+    WHEN dst_private AND NOT src_private THEN {DESTINATION}
+    ELSE {UNTOLD} END"""
+
+_LEG = f"""CASE
+    WHEN known THEN NOT own_src AND NOT own_dst
+    WHEN role = '{Role.REGIONAL_NAT}' THEN src_private <> dst_private
+    ELSE translated <> 0 END"""
+
+# The one address that every undirected row of an interface has, if there is exactly one.
+_SHARED = f"""
+WITH undirected AS (
+    SELECT g.src, g.dst, c.observer, row_number() OVER () AS id
+    FROM groups g JOIN contexts c ON c.id = g.context
+    WHERE c.direction = {UNTOLD} AND NOT c.at_nat AND g.code & 7 IN ({FLOW}, {REJECT})
+),
+candidates AS (
+    SELECT observer, address, count(DISTINCT id) AS times
+    FROM (SELECT id, observer, unnest([src, dst]) AS address FROM undirected) GROUP BY ALL
+),
+totals AS (SELECT observer, count(*) AS total FROM undirected GROUP BY ALL)
+SELECT observer, CASE WHEN count(*) = 1 THEN min(address) END AS shared
+FROM candidates JOIN totals USING (observer) WHERE times = total GROUP BY ALL
+"""
+
+
+def _create_vpc(
+    con: DuckDBPyConnection, result: Oriented, index: Index, *, private: list[bool], simple: bool,
+    packet_ends: bool, instances: bool,
+) -> None:  # fmt: skip
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    places, owners = _places(result, index, simple=simple)
+    own = list(_own(result, index, owners))
+    observers: dict[str, int] = {}
+    numbered = [observers.setdefault(c.observer, len(observers)) for c in result.grouped.contexts]
+    private += [False] * (len(result.packed) - len(private))
+    _register_addresses(con, result, private)
+    con.register(
+        "contexts",
+        pa.table(
+            {
+                "id": pa.array(places.owner, pa.int32()),
+                "observer": pa.array(numbered, pa.int32()),
+                "role": pa.array(places.role, pa.string()),
+                "direction": pa.array(places.direction, pa.int8()),
+                "known": pa.array(places.known, pa.bool_()),
+                "managed": pa.array(places.managed, pa.bool_()),
+                "own_address": pa.array(places.primary, pa.int32()),
+                "at_nat": pa.array(result.at_gateway, pa.bool_()),
+                "plain": pa.array([n not in owners for n in places.owner], pa.bool_()),
+            }
+        ),
+    )
+    con.register(
+        "own",
+        pa.table(
+            {
+                "context": pa.array([context for context, _ in own], pa.int32()),
+                "address": pa.array([address for _, address in own], pa.int32()),
+            }
+        ),
+    )
+    con.execute(f"CREATE OR REPLACE TEMP TABLE oriented AS {_plain(result)}")
+    if owners:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE sided AS {_sided(simple=simple)}")
+        query = _judged(simple=simple, packet_ends=packet_ends, instances=instances)
+        con.execute(f"INSERT INTO oriented BY NAME {query}")
+    for name in ("contexts", "own", "addresses"):
+        con.unregister(name)
+
+
+def _plain(result: Oriented) -> str:
+    """Return the rows of interfaces that are ends, with a direction: the great majority."""
+    bad = [n for n, address in enumerate(result.packed) if address is None]
+    broken = "FALSE"
+    if bad:
+        listed = ", ".join(map(str, bad))
+        broken = f"g.src IN ({listed}) OR g.dst IN ({listed})"
+    return f"""
+SELECT g.*, CASE WHEN code & 7 = {REJECT} THEN {_F[Fate.REJECT]}
+            WHEN {broken} THEN {_F[Fate.BROKEN]} ELSE {_F[Fate.BOOKED]} END AS fate,
+       c.direction AS side,
+       CASE c.direction WHEN {SOURCE} THEN g.src ELSE g.dst END AS local,
+       CASE c.direction WHEN {SOURCE} THEN g.dst ELSE g.src END AS remote,
+       FALSE AS at_nat, {bits("translated")} AS translated
+FROM groups g JOIN contexts c ON c.id = g.context
+WHERE c.plain AND code & 7 IN ({FLOW}, {REJECT})
+"""
+
+
+def _sided(*, simple: bool) -> str:
+    at_nat = "translated <> 0" if simple else "at_nat"
+    return f"""
+WITH shared AS ({_SHARED}),
+rows AS (
+    SELECT g.*, {bits("translated")} AS translated, c.role, c.direction, c.known, c.managed,
+           c.own_address, c.at_nat, h.shared,
+           s.valid AND d.valid AS valid, s.private AS src_private, d.private AS dst_private,
+           own_src.context IS NOT NULL AS own_src, own_dst.context IS NOT NULL AS own_dst
+    FROM groups g JOIN contexts c ON c.id = g.context
+    JOIN addresses s ON s.id = g.src JOIN addresses d ON d.id = g.dst
+    LEFT JOIN own own_src ON own_src.context = g.context AND own_src.address = g.src
+    LEFT JOIN own own_dst ON own_dst.context = g.context AND own_dst.address = g.dst
+    LEFT JOIN shared h ON h.observer = c.observer
+    WHERE NOT c.plain AND code & 7 IN ({FLOW}, {REJECT})
+)
+SELECT * REPLACE ({at_nat} AS at_nat),
+       CASE WHEN {at_nat} THEN {"TRUE" if simple else _LEG} END AS leg,
+       CASE WHEN {at_nat} THEN {_SIDE_NAT} ELSE {_SIDE} END AS side
+FROM rows
+"""
+
+
+def _judged(*, simple: bool, packet_ends: bool, instances: bool) -> str:
+    """Return the rows of `sided` with their fate and ends."""
+    booked, unoriented, transit = (
+        _F[fate] for fate in (Fate.BOOKED, Fate.UNORIENTED, Fate.TRANSIT)
+    )
+    hidden = transit if instances else unoriented
+    local_own = f"CASE side WHEN {SOURCE} THEN own_src ELSE own_dst END"
+    return f"""
+WITH clients AS (
+    SELECT DISTINCT CASE side WHEN {SOURCE} THEN dst ELSE src END AS remote
+    FROM sided WHERE at_nat AND leg
+)
+SELECT s.src, s.dst, s.context, s.code, s.moment, s.bytes, s.packets, s.rows, s.seconds,
+    s.translated, s.at_nat, s.side,
+    CASE
+    WHEN code & 7 = {REJECT} AND NOT ({simple} AND at_nat) THEN {_F[Fate.REJECT]}
+    WHEN NOT valid THEN {_F[Fate.BROKEN]}
+    WHEN at_nat AND NOT {packet_ends} THEN {_F[Fate.NO_PACKET_ENDS]}
+    WHEN at_nat AND leg THEN CASE WHEN side = {UNTOLD} THEN {unoriented} ELSE {booked} END
+    WHEN at_nat AND (own_dst OR (NOT known AND dst_private)) AND NOT own_src AND NOT src_private
+        AND c.remote IS NULL THEN {_F[Fate.UNSOLICITED]}
+    WHEN at_nat OR {simple} THEN {_F[Fate.CROSS_CHECK]}
+    WHEN side = {UNTOLD} THEN {unoriented}
+    WHEN role = '{Role.PASSING}' AND NOT {local_own} THEN {transit}
+    WHEN role = '{Role.FORWARDER}' AND NOT {local_own} AND own_address IS NULL THEN {transit}
+    WHEN role = '{Role.UNKNOWN}' AND translated & side = side AND managed THEN {hidden}
+    ELSE {booked} END AS fate,
+    CASE WHEN role = '{Role.FORWARDER}' AND NOT at_nat AND NOT {local_own}
+         THEN coalesce(own_address, src)
+         WHEN side = {SOURCE} THEN src ELSE dst END AS local,
+    CASE WHEN side = {SOURCE} THEN dst ELSE src END AS remote
+FROM sided s LEFT JOIN clients c ON c.remote = s.src
+"""

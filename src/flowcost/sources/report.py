@@ -102,8 +102,7 @@ _EXPLAINED = {
     Fate.NO_PACKET_ENDS: (
         "nat-without-packet-addresses",
         "error",
-        "NAT traffic cannot be told apart without ${pkt-srcaddr} and ${pkt-dstaddr}: create a flow"
-        " log with both (the default format has neither)",
+        "no NAT analysis without ${pkt-srcaddr} and ${pkt-dstaddr}: log both (default has neither)",
     ),
     Fate.UNORIENTED: (
         "flow-log-unoriented",

@@ -10,19 +10,20 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from flowcost.errors import SourceError
 from flowcost.sources import cloudwatch
-from flowcost.sources.aggregate import Rows, quoted
 from flowcost.sources.discover import LogFile
+from flowcost.sources.raw import Piece, quoted
 from flowcost.sources.record import Record, canonical, check_unique
 from flowcost.sources.tgw_flow_logs import TGW
 from flowcost.sources.vpc_flow_logs import VPC
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+    import pyarrow as pa
     from polars import DataType
 
 GZIP = b"\x1f\x8b"
@@ -43,7 +44,7 @@ def record_of(names: Collection[str], where: str) -> Record:
         SourceError: no kind of flow record does.
     """
     record = TGW if any(name.startswith("tgw-") for name in names) else VPC
-    if len(record.names & set(names)) < 2:  # noqa: PLR2004 - one shared word is chance
+    if len(record.names & set(names)) < 2:
         raise SourceError(
             f"{where}: not a flow log (fields {', '.join(sorted(names)[:5])}…)",
             hint="expected VPC or Transit Gateway flow log fields",
@@ -51,7 +52,7 @@ def record_of(names: Collection[str], where: str) -> Record:
     return record
 
 
-def rows(con: DuckDBPyConnection, file: LogFile, log_format: tuple[str, ...]) -> Iterator[Rows]:
+def pieces(file: LogFile, log_format: tuple[str, ...]) -> Iterator[Piece]:
     """Yield the raw rows of a text or JSON file, in pieces that fit in memory.
 
     Raises:
@@ -65,17 +66,17 @@ def rows(con: DuckDBPyConnection, file: LogFile, log_format: tuple[str, ...]) ->
         if head.lstrip()[:1] in (b"{", b"["):
             with _opened(file) as stream:
                 lines = cloudwatch.messages(stream.read(), file.name)
-            first, skip, source = lines.partition(b"\n")[0], 0, [lines]
-            layout = Layout(first, file.name, log_format)
-        else:
-            first, skip = _first_line(head)
-            layout = Layout(first, file.name, log_format)
-            skip += layout.header
-            source = _pieces(file, skip)
-        for piece in source:
-            con.register("raw", layout.parse(piece, 0 if piece is not file.path else skip))
-            yield layout.rows()
-            con.unregister("raw")
+            layout = Layout(lines.partition(b"\n")[0], file.name, log_format)
+            yield layout.piece(layout.parse(lines, 0))
+            return
+        first, skip = _first_line(head)
+        layout = Layout(first, file.name, log_format)
+        skip += layout.header
+        if file.size <= WHOLE:
+            yield layout.piece(layout.parse(file.path, skip))
+            return
+        for part in _parts(file, skip):
+            yield layout.piece(layout.parse(part, 0))
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(
             f"{file.name}: {error}", hint="the file is damaged or incomplete; fetch it again"
@@ -130,7 +131,7 @@ class Layout:
         fields |= {"log-status", self.names[-1]}
         return [name for name in self.names if name in fields]
 
-    def parse(self, source: object, skip: int) -> object:
+    def parse(self, source: Path | bytes, skip: int) -> pa.Table:
         """Return the wanted columns of a path or of bytes as an Arrow table."""
         import polars as pl  # noqa: PLC0415 - heavy
 
@@ -142,7 +143,7 @@ class Layout:
         try:
             frame = (
                 pl.scan_csv(
-                    source,  # type: ignore[arg-type] # a path or bytes
+                    source,
                     separator=" ",
                     has_header=False,
                     skip_lines=skip,
@@ -162,8 +163,8 @@ class Layout:
             raise SourceError(f"cannot be parsed: {error}") from None
         return frame.to_arrow(compat_level=pl.CompatLevel.newest())
 
-    def rows(self) -> Rows:
-        """Return what is known about the relation `raw`."""
+    def piece(self, table: pa.Table) -> Piece:
+        """Return the columns with what is known about them."""
         last = self.names[-1]
         relation = "raw"
         if last in self.record.integers:
@@ -172,11 +173,11 @@ class Layout:
                 f" {quoted(last)} AS _last FROM raw)"
             )
         shown = "_last" if last in self.record.integers else quoted(last)
-        return Rows(
+        return Piece(
+            table=table,
             relation=relation,
             record=self.record,
             columns=frozenset(self._wanted),
-            constants={},
             unknown=tuple(sorted(set(self.names) - self.record.names - {_STAMP})),
             complete=f"({shown} IS NULL OR {shown} <> '') AND coalesce({_EXTRA}, '-') = ''",
         )
@@ -195,18 +196,15 @@ def _first_line(head: bytes) -> tuple[bytes, int]:
     return lines[position], position
 
 
-def _pieces(file: LogFile, skip: int) -> Iterable[object]:
-    """Yield what to parse: the path itself, or pieces of its text cut at line ends."""
-    if file.size <= WHOLE:
-        yield file.path
-        return
+def _parts(file: LogFile, skip: int) -> Iterator[bytes]:
+    """Yield the text of a large file in parts cut at line ends, without its first lines."""
     with _opened(file) as stream:
         for _ in range(skip):
             stream.readline()
         rest = b""
         while data := stream.read(PIECE):
-            body, newline, rest_of = (rest + data).rpartition(b"\n")
-            rest = rest_of
+            body, newline, after = (rest + data).rpartition(b"\n")
+            rest = after
             if newline:
                 yield body + newline
         if rest:

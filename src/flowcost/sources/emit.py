@@ -1,0 +1,131 @@
+"""Booked groups become a table with the columns of `schema.FLOWS`.
+
+Texts and addresses stay dictionaries that all rows share, so that a column costs its numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flowcost.schema import FLOWS
+from flowcost.sources.aggregate import bits
+from flowcost.sources.orient import FATES, SOURCE, Oriented
+from flowcost.sources.record import Record
+from flowcost.sources.report import Fate
+from flowcost.sources.tgw_flow_logs import TGW
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+_HOUR = 3600
+_BOOKED = FATES.index(Fate.BOOKED)
+_PORT = bits("port")
+_LOCAL_PORT = f"(({_PORT} & 1 = 1) = (side = {SOURCE}))"
+_INITIATORS = ["unknown", "remote", "local"]
+
+_QUERY = f"""
+SELECT local, remote, context * 4 + CASE WHEN at_nat THEN 2 ELSE 0 END
+           + CASE WHEN side = {SOURCE} THEN 0 ELSE 1 END AS place,
+       make_timestamp(moment * 1000000) AS window_start,
+       make_timestamp((moment // {_HOUR} + 1) * {_HOUR} * 1000000) AS window_end,
+       (CASE WHEN {_LOCAL_PORT} THEN {_PORT} >> 1 ELSE 0 END)::INTEGER AS local_port,
+       (CASE WHEN {_LOCAL_PORT} THEN 0 ELSE {_PORT} >> 1 END)::INTEGER AS remote_port,
+       {bits("protocol")}::INTEGER AS transport,
+       (CASE WHEN {_PORT} = 0 THEN 0 WHEN {_LOCAL_PORT} THEN 1 ELSE 2 END)::INTEGER AS initiator,
+       bytes, packets, {bits("path")}::INTEGER AS traffic_path
+FROM oriented WHERE fate = {_BOOKED} AND (bytes > 0 OR packets > 0)
+"""
+
+
+def flows(
+    con: DuckDBPyConnection, oriented: Oriented, record: Record, *, tenant: str, source: str
+) -> pa.Table:
+    """Return the booked rows of the table `oriented` as flows, one UTC hour each."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    rows = con.sql(_QUERY).to_arrow_table().combine_chunks()
+    size = len(rows)
+    place = rows["place"].cast(pa.int32()).combine_chunks() if size else pa.array([], pa.int32())
+    same = pa.array([0], pa.int32()).take(pa.array([0] * size, pa.int32()))
+    words = _words(oriented, record)
+    # What is no address is broken, so no booked row refers to its place.
+    addresses = pa.array([address or b"" for address in oriented.packed], pa.binary())
+
+    def coded(indices: Any, values: list[str]) -> pa.Array:  # noqa: ANN401 - Arrow array
+        return pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.string()))
+
+    def end(name: str) -> pa.Array:
+        indices = rows[name].cast(pa.int32()).combine_chunks() if size else place
+        return pa.DictionaryArray.from_arrays(indices, addresses)
+
+    given = {name: coded(place, values) for name, values in words.items()}
+    given["local_address"], given["remote_address"] = end("local"), end("remote")
+    initiator = rows["initiator"].combine_chunks() if size else place
+    given["initiator"] = coded(initiator, _INITIATORS)
+    given["tenant"], given["source"] = coded(same, [tenant]), coded(same, [source])
+    given["sampled"] = pa.array([1], pa.int32()).take(same)
+    given["dialed_address"] = pa.nulls(size, pa.binary())
+    zero = {
+        "small": pa.array([0], pa.int32()).take(same),
+        "int": pa.array([0], pa.int64()).take(same),
+    }
+    columns = []
+    for column in FLOWS:
+        if column.name in given:
+            columns.append(given[column.name])
+        elif column.name in rows.column_names:
+            columns.append(rows[column.name])
+        else:
+            columns.append(coded(same, [""]) if column.type == "text" else zero[column.type])
+    return pa.table(columns, names=[column.name for column in FLOWS])
+
+
+def no_flows() -> pa.Table:
+    """Return a table of flows without rows."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    kinds = {
+        "text": pa.dictionary(pa.int32(), pa.string()),
+        "int": pa.int64(),
+        "small": pa.int32(),
+        "instant": pa.timestamp("us"),
+        "address": pa.binary(),
+    }
+    return pa.table({c.name: pa.array([], kinds[c.type]) for c in FLOWS})
+
+
+def _words(oriented: Oriented, record: Record) -> dict[str, list[str]]:
+    """Return the text columns that follow from the context: four words per context.
+
+    The words of context `n` at `4 n + 2 nat + receive`: seen as an interface or as a NAT gateway,
+    with the local end as source or as destination.
+    """
+    names = (
+        "observer", "observer_type", "account", "region", "az_id", "vpc_id", "subnet_id",
+        "direction", "via", "local_uid", "aws_service", "next_hop_type", "next_hop_az_id",
+    )  # fmt: skip
+    words: dict[str, list[str]] = {name: [] for name in names}
+    for context, via in zip(oriented.grouped.contexts, oriented.via, strict=True):
+        observer = context.observer or context.device
+        for at_nat in (False, True):
+            sensor = "gateway" if at_nat else "tgw_attachment" if record is TGW else "interface"
+            for receive in (False, True):
+                row = (
+                    observer,
+                    sensor,
+                    context.account,
+                    context.region,
+                    context.az,
+                    context.vpc,
+                    context.subnet,
+                    "receive" if receive else "transmit",
+                    (via or observer) if at_nat else via if record is TGW else "",
+                    observer if sensor == "interface" else "",
+                    context.source_service if receive else context.destination_service,
+                    context.next_hop_type,
+                    context.next_hop_az,
+                )
+                for name, value in zip(names, row, strict=True):
+                    words[name].append(value)
+    return words

@@ -1,0 +1,160 @@
+"""Groups as numbers: addresses and contexts are listed once, rows refer to them by position.
+
+After this step a text file and a Parquet file look the same, and everything that follows decides
+over the distinct addresses and contexts of a file, a few thousand, not over its rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flowcost.address import Scope, pack, scope
+from flowcost.sources.aggregate import CONTEXT, Aggregation
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_KNOWN: dict[str, tuple[bytes, bool] | None] = {}
+_MOST_KNOWN = 300_000
+
+
+def packed(text: str) -> tuple[bytes, bool] | None:
+    """Return the 16 bytes of an address and whether it is private; None if it is no address."""
+    if text in _KNOWN:
+        return _KNOWN[text]
+    if len(_KNOWN) > _MOST_KNOWN:
+        _KNOWN.clear()
+    try:
+        address = pack(text)
+    except ValueError:
+        _KNOWN[text] = None
+    else:
+        _KNOWN[text] = (address, scope(address) is Scope.PRIVATE)
+    return _KNOWN[text]
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that is constant for an interface and direction; empty where the record has no word."""
+
+    observer: str = ""
+    direction: str = ""
+    source_service: str = ""
+    destination_service: str = ""
+    device: str = ""
+    device_type: str = ""
+    next_hop_type: str = ""
+    next_hop_az: str = ""
+    account: str = ""
+    region: str = ""
+    az: str = ""
+    vpc: str = ""
+    subnet: str = ""
+    instance: str = ""
+
+
+@dataclass
+class Grouped:
+    """The groups of one piece.
+
+    Attributes:
+        table: src, dst (positions in `addresses`), context (position in `contexts`), code, moment,
+            bytes, packets, rows, seconds.
+        addresses: texts as the file spells them.
+        contexts: distinct contexts.
+    """
+
+    table: pa.Table
+    addresses: list[str]
+    contexts: list[Context]
+
+
+def number(work: Aggregation, groups: pa.Table) -> Grouped:
+    """Return the groups of `work` with addresses and contexts numbered."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    groups = groups.combine_chunks()
+    if work.piece.words:
+        addresses = list(work.piece.words[work.piece.record.mapping.source])
+        ends = {end: groups[end].cast(pa.int32()) for end in ("src", "dst")}
+        parts = _unpacked(work, groups)
+    else:
+        both = pa.chunked_array([*groups["src"].chunks, *groups["dst"].chunks], pa.string())
+        coded = both.fill_null("").combine_chunks().dictionary_encode()
+        addresses = coded.dictionary.to_pylist()
+        half = len(groups)
+        ends = {"src": coded.indices.slice(0, half), "dst": coded.indices.slice(half)}
+        parts = _encoded(work, groups)
+    positions, contexts = _contexts(parts, len(groups))
+    rest = {
+        name: groups[name] for name in ("code", "moment", "bytes", "packets", "rows", "seconds")
+    }
+    return Grouped(pa.table({**ends, "context": positions, **rest}), addresses, contexts)
+
+
+Part = tuple[str, Any, list[str]]
+
+
+def _unpacked(work: Aggregation, groups: pa.Table) -> tuple[list[tuple[Any, list[Part]]], Context]:
+    """Return each packed column with the parts in it (part, radix and size, words)."""
+    words = work.piece.words
+    constant = {
+        part: _word(words[work.fields[part]][0])
+        for part in work.present
+        if len(words[work.fields[part]]) == 1
+    }
+    columns = [
+        (groups[name], [(part, size, list(words[work.fields[part]])) for part, size in parts])
+        for name, parts in work.packed
+    ]
+    return columns, Context(**constant)
+
+
+def _encoded(work: Aggregation, groups: pa.Table) -> tuple[list[tuple[Any, list[Part]]], Context]:
+    columns = []
+    for part in work.present:
+        coded = groups[f"_{part}"].fill_null("").combine_chunks().dictionary_encode()
+        texts = coded.dictionary.to_pylist()
+        columns.append((coded.indices, [(part, len(texts), texts)]))
+    return columns, Context()
+
+
+def _word(text: str) -> str:
+    return "" if text == "-" else text
+
+
+def _contexts(
+    given: tuple[list[tuple[Any, list[Part]]], Context], rows: int
+) -> tuple[Any, list[Context]]:
+    """Return the context position of each row, and the contexts."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+    import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
+    columns, base = given
+    known = {part: getattr(base, part) for part in CONTEXT}
+    positions: Any = pa.array([0], pa.int64()).take(pa.array([0] * rows, pa.int32()))
+    contexts: list[dict[str, str]] = [known]
+    for column, parts in columns:
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks()  # noqa: PLW2901
+        coded = column.cast(pa.int64()).dictionary_encode()
+        values = coded.dictionary.to_pylist()
+        # Together with what came before: one number per distinct pair.
+        pair = pc.add(pc.multiply(positions, len(values) or 1), coded.indices.cast(pa.int64()))
+        both = pair.dictionary_encode()
+        decoded = [_decode(value, parts) for value in values]
+        contexts = [
+            {**contexts[value // len(values)], **decoded[value % len(values)]}
+            for value in both.dictionary.to_pylist()
+        ]
+        positions = both.indices.cast(pa.int64())
+    return positions.cast(pa.int32()), [Context(**context) for context in contexts]
+
+
+def _decode(value: int, parts: list[Part]) -> dict[str, str]:
+    found = {}
+    for part, size, words in parts:
+        value, position = divmod(value, size)
+        found[part] = _word(words[position])
+    return found
