@@ -6,6 +6,7 @@ from decimal import Decimal
 import duckdb
 import pyarrow as pa
 import pytest
+from hypothesis import settings
 
 from flowcost import address, money
 from flowcost.content import content_id
@@ -20,6 +21,10 @@ from flowcost.schema import (
     RATES,
     VERDICTS,
 )
+
+# A busy machine is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 HOUR = datetime(2026, 11, 2, 10, tzinfo=UTC)
 NEXT_DAY = datetime(2026, 11, 3, 0, tzinfo=UTC)

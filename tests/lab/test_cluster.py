@@ -66,7 +66,7 @@ def test_loss_drops_packets_between_the_two_counters(shop_cluster):
     shop_cluster.loss(500)
     before = shop_cluster.wire()
     shop_cluster.pods["cart-0"].call(
-        "udp", host=checkout.pod.v4, port=8443, count=200, replies=False
+        "udp", host=checkout.pod.v4, port=8443, count=200, size=200, replies=False
     )
     seen = shop_cluster.wire().since(before)
     entered = seen.total("10.244.1.11", checkout.pod.v4)

@@ -102,7 +102,7 @@ class Cluster:
         return self.namespaces[network.ROUTER]
 
     def loss(self, per_mille: int) -> None:
-        """Drop `per_mille` of a thousand packets inside the router, in both directions."""
+        """Drop `per_mille` of a thousand data packets inside the router, in both directions."""
         self.router.run("nft", "-f", "-", text=network.loss_rules(per_mille))
 
     def wire(self) -> wire.Wire:

@@ -178,9 +178,14 @@ update @left6 { ip6 saddr . ip6 daddr }
 
 
 def loss_rules(per_mille: int) -> str:
-    """Return the `nft` text that drops `per_mille` of a thousand packets inside the router."""
-    rule = f"add rule inet wire loss numgen random mod 1000 < {per_mille} drop\n"
-    return "flush chain inet wire loss\n" + (rule if per_mille else "")
+    """Return the `nft` text that drops `per_mille` of a thousand data packets inside the router.
+
+    Bare acknowledgements and FINs pass, so that every connection ends while both sockets live:
+    what arrives later is answered by the kernel, for no cgroup.
+    """
+    rule = f"meta length > 100 numgen random mod 1000 < {per_mille} drop"
+    add = f"add rule inet wire loss {rule}\n" if per_mille else ""
+    return f"flush chain inet wire loss\n{add}"
 
 
 # A device that may take super-packets hides the wire; these make every skb one packet.

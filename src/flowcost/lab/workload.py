@@ -186,7 +186,7 @@ def udp(
 ) -> dict[str, int]:
     """Send `count` datagrams of `size` bytes; `segment` splits each into many (UDP GSO)."""
     client = socket.socket(_family(host), socket.SOCK_DGRAM)
-    client.settimeout(2.0)
+    client.settimeout(5.0)
     if segment:
         client.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, segment)
     if connected:
