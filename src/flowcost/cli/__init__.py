@@ -17,6 +17,7 @@ from flowcost.errors import FlowcostError
 # command -> one-line summary; the module is `flowcost.cli.<command>` and holds `command`.
 COMMANDS = {
     "demo": "Show, offline, what each billing path costs, who pays, and why.",
+    "run": "Read cloud flow logs into an attributed ledger.",
     "snapshot": "Write an inventory from live AWS, Kubernetes and NetBox, read-only.",
     "costs": "Group and filter the ledger.",
     "explain": "Answer why: verdict, rule, evidence, rate, source.",

@@ -67,7 +67,7 @@ def _day(on: datetime | None) -> date:
     return on.date() if on else clock.now().date()
 
 
-def _open(paths: Iterable[Path], beneath: RateBook | None) -> RateBook:
+def open_books(paths: Iterable[Path], beneath: RateBook | None) -> RateBook:
     """Lay operator books over `beneath` in order; what they leave out is said on stderr."""
     book = beneath
     for path in paths:
@@ -131,7 +131,7 @@ def list_rates(
     _known(region)
     today = clock.now().date()
     when = None if all_dates else _day(on)
-    found = list(_listed(_open(books, list_book()), pattern, region, when))
+    found = list(_listed(open_books(books, list_book()), pattern, region, when))
     columns = LIST_SHOWN if form in ("table", "markdown") else LIST_COLUMNS
     _print(columns, (rate_row(name, rate, today) for name, rate in found), form)
     click.echo(_freshness([rate for _, rate in found], today), err=True)
@@ -182,7 +182,7 @@ def show_rate(
     """
     _known(region)
     _known(to_region or None)
-    book = _open(books, list_book())
+    book = open_books(books, list_book())
     billed, where, other = _billed(usage_type, region, to_region)
     answers = _answers(book, Key(billed, operation or "", where, other), operation, _day(on))
     priced = [rates for rates in answers if not isinstance(rates, NoRate)]
@@ -233,7 +233,7 @@ def check_books(
     if problems := list_book_problems():
         raise RateError("\n  ".join(map(str, problems)), hint="reinstall; a packaged file changed")
     today = clock.now().date()
-    books = (list_book(), *(_open([path], None) for path in paths))
+    books = (list_book(), *(open_books([path], None) for path in paths))
     checked = [(book.name, [rate for _, rate in book.rates()]) for book in books]
     _print(CHECK_COLUMNS, (book_row(name, rates, today) for name, rates in checked), form)
     ages = [(name, age_of(rates, today)) for name, rates in checked]
@@ -254,10 +254,10 @@ def diff_books(old: str, new: str | None, on: datetime | None, form: str) -> Non
     With one book: what it changes when it is laid over the list.
     """
     if new is None:
-        left, right = list_book(), _open([Path(old)], list_book())
+        left, right = list_book(), open_books([Path(old)], list_book())
     else:
         left, right = (
-            list_book() if name == LIST_BOOK else _open([Path(name)], None) for name in (old, new)
+            list_book() if name == LIST_BOOK else open_books([Path(name)], None) for name in (old, new)
         )
     rows = (
         {

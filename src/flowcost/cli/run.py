@@ -1,0 +1,159 @@
+"""`flowcost run`: cloud flow logs to an attributed ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from flowcost.cli.options import Instant, ledger_option
+from flowcost.cli.rates import book_option, open_books
+from flowcost.ledger.findings import findings as ledger_findings
+from flowcost.ledger.query import Selection, costs, totals
+from flowcost.model import Finding
+from flowcost.pipeline.flow_logs import located
+from flowcost.pipeline.run import Progress, Ran, Settings, ledger_of, run
+from flowcost.price import list_book
+from flowcost.resolve import inventory, timeline
+from flowcost.sources.kernel import Options
+from flowcost.sources.record import parse_format
+from flowcost.views import summary
+from flowcost.views.findings import FINDINGS, finding_rows
+from flowcost.views.tables import binary, render
+
+
+@click.command()
+@click.option(
+    "--flow-logs",
+    "locations",
+    multiple=True,
+    required=True,
+    help="Folder, file or s3:// URL of VPC, NAT gateway or transit gateway flow logs; repeatable.",
+)
+@click.option(
+    "--inventory",
+    "inventory_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="What `flowcost snapshot` writes, or a declared.toml.",
+)
+@ledger_option
+@click.option("--from", "start", type=Instant(), help="First UTC hour.")
+@click.option("--to", "end", type=Instant(), help="UTC hour after the last.")
+@click.option("--tenant", default="default", show_default=True, help="Whose ledger.")
+@click.option("--log-format", default="", help="Field names of text logs without a header.")
+@click.option(
+    "--nat-filter",
+    type=click.Choice(["leg", "simple"]),
+    default="leg",
+    show_default=True,
+    help="Which rows of a NAT gateway are booked; simple is for comparison.",
+)
+@click.option(
+    "--tiering",
+    type=click.Choice(["marginal", "account_meter"]),
+    default="marginal",
+    show_default=True,
+    help="Price by the first paid tier, or through the tiers of the payer's month.",
+)
+@book_option
+@click.option("--workers", default=0, help="Files read at once; 0 for one per core.")
+@click.option("--memory", default="768MB", show_default=True, help="Memory of the engine.")
+@click.option("--again", is_flag=True, help="Attribute hours anew whose files have not changed.")
+def command(
+    *,
+    locations: tuple[str, ...],
+    inventory_path: Path,
+    ledger_path: Path,
+    start: datetime | None,
+    end: datetime | None,
+    tenant: str,
+    log_format: str,
+    nat_filter: str,
+    tiering: str,
+    books: tuple[Path, ...],
+    workers: int,
+    memory: str,
+    again: bool,
+) -> None:
+    """Read flow logs, attribute and price them into the ledger, and say what to look at first."""
+    resolution = timeline.build(inventory.read(inventory_path))
+    ledger = ledger_of(ledger_path)
+    settings = Settings(
+        options=Options(
+            tenant=tenant,
+            log_format=parse_format(log_format) if log_format else (),
+            nat_filter=nat_filter,
+        ),
+        start=start,
+        end=end,
+        tiering=tiering,
+        workers=workers,
+        memory=memory,
+        again=again,
+    )
+    with located(locations, ledger.root) as files, _bar() as progress:
+        ran = run(files, resolution, open_books(books, list_book()), ledger, settings, progress=progress)
+    selection = Selection(start=start, end=end, tenant=tenant)
+    found = totals(ledger, selection)
+    click.echo(_read(ran))
+    table = costs(ledger, selection, by=("path",))
+    click.echo(str(render(table.columns, summary.shown(table), "table")).rstrip())
+    click.echo(summary.headline(found))
+    for line in summary.caveats(found, selection):
+        click.echo(line)
+    noticed = [n.finding for n in ledger_findings(ledger, selection)]
+    click.echo(_trouble((*noticed, *ran.findings)), nl=False)
+
+
+def _read(ran: Ran) -> str:
+    """Return how the rows of all files are accounted for."""
+    rows = sum(report.rows for report in ran.reports)
+    by_fate: dict[str, int] = {}
+    for report in ran.reports:
+        for fate, tally in report.fates.items():
+            by_fate[fate] = by_fate.get(fate, 0) + tally.rows
+    fates = ", ".join(f"{count:,} {fate}" for fate, count in sorted(by_fate.items()))
+    lines = [
+        f"{ran.files_read} files read, {ran.files_known} known; {ran.hours} hours attributed, "
+        f"{len(ran.changed)} changed",
+        f"{rows:,} records: {fates}" if rows else "no records",
+    ]
+    external = sum(report.external_bytes for report in ran.reports)
+    if external:
+        simple = sum(report.translated_bytes for report in ran.reports)
+        lines.append(
+            f"NAT: each byte is logged twice; {binary(external)} of outer legs are not booked "
+            f"(the simple filter would have summed {binary(simple)})"
+        )
+    lines += [
+        f"cross-check, not booked: {binary(total)} seen again by {kind}"
+        for kind, total in ran.cross_checked
+    ]
+    return "\n".join(lines)
+
+
+def _trouble(found: tuple[Finding, ...]) -> str:
+    if not found:
+        return ""
+    return "What to look at first:\n" + str(render(FINDINGS, finding_rows(found), "table"))
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    """Show progress on a watched stderr."""
+    from rich.console import Console  # noqa: PLC0415 - heavy
+    from rich.progress import Progress as Bar  # noqa: PLC0415 - heavy
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        tasks = {}
+
+        def show(progress: Progress) -> None:
+            if progress.stage not in tasks:
+                tasks[progress.stage] = bar.add_task(progress.stage, total=progress.total)
+            bar.update(tasks[progress.stage], completed=progress.done)
+
+        yield show

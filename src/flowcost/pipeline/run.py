@@ -1,0 +1,317 @@
+"""The main job: a tree of cloud flow logs to an attributed ledger.
+
+Files are read one by one into partials (`shelf`); every hour whose files changed is attributed
+from all partials that have flows in it, and replaced. So a run is incremental and idempotent: new
+files add hours, late files rewrite only theirs, and a run that was interrupted anywhere and run
+again leaves the ledger that one clean run would have left.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+from msgspec import Struct
+
+from flowcost import clock
+from flowcost.ledger import Input, Ledger, Partition
+from flowcost.model import Finding, GatewayKind
+from flowcost.pipeline.attribute import attribute
+from flowcost.pipeline.shelf import Entry, Shelf
+from flowcost.pipeline.tiering import settle
+from flowcost.pipeline.world import World
+from flowcost.price import RateBook
+from flowcost.resolve import Resolution
+from flowcost.sources.kernel import Options
+from flowcost.sources.knowledge import Interface, Knowledge, NatGateway
+from flowcost.sources.report import FileReport, findings
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from flowcost.sources.discover import LogFile
+
+# Hours are attributed together up to this many flow aggregates, which bounds memory.
+BATCH = 1_500_000
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What the operator chose.
+
+    `start` and `end` bound the hours that are attributed, half-open; `again` attributes hours
+    anew although their files have not changed (a better inventory, another book). `memory` is
+    the engine's limit.
+    """
+
+    options: Options
+    start: datetime | None = None
+    end: datetime | None = None
+    tiering: str = "marginal"
+    assume_provider: str = "aws"  # VPC and transit gateway flow logs are AWS's
+    workers: int = 0
+    memory: str = "768MB"
+    again: bool = False
+
+
+class Progress(Struct, frozen=True):
+    """Where a run stands: files read or hours attributed, of how many."""
+
+    stage: str
+    done: int
+    total: int
+
+
+class Ran(Struct, frozen=True, kw_only=True):
+    """What a run did.
+
+    `reports` cover every file of the ledger, not only the new ones; `overlapping` is the bytes of
+    interfaces that several flow logs cover, booked once.
+    """
+
+    files_read: int
+    files_known: int
+    hours: int
+    changed: tuple[Partition, ...]
+    reports: tuple[FileReport, ...]
+    findings: tuple[Finding, ...]
+    cross_checked: tuple[tuple[str, int], ...]
+
+
+def run(
+    files: Sequence[LogFile],
+    resolution: Resolution,
+    rates: RateBook,
+    ledger: Ledger,
+    settings: Settings,
+    *,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Ran:
+    """Bring `ledger` up to date with `files`.
+
+    Raises:
+        LedgerError: a partition cannot be written; hours written before it stand.
+    """
+    shelf = Shelf(ledger.root / ".run")
+    unread = shelf.unread(files, settings.options)
+    _read(shelf, unread, resolution, settings, progress)
+    work = _Work(shelf, ledger, settings)
+    changed, found, checks = _attribute(work, resolution, rates, progress)
+    if settings.tiering == "account_meter":
+        for month in sorted({clock.month_of(hour) for hour in work.hours}):
+            settle(ledger, rates, tenant=settings.options.tenant, month=month)
+    reports = tuple(shelf.entries[key].report for key in sorted(shelf.entries))
+    return Ran(
+        files_read=len(unread),
+        files_known=len(files) - len(unread),
+        hours=len(work.dirty),
+        changed=tuple(changed),
+        reports=reports,
+        findings=(*findings(reports), *resolution.findings, *_merged(found)),
+        cross_checked=tuple(sorted(checks.items())),
+    )
+
+
+def _read(
+    shelf: Shelf,
+    unread: Sequence[LogFile],
+    resolution: Resolution,
+    settings: Settings,
+    progress: Callable[[Progress], None],
+) -> None:
+    if not unread:
+        return
+    done = 0
+
+    def count(_: Entry) -> None:
+        nonlocal done
+        done += 1
+        progress(Progress("reading", done, len(unread)))
+
+    workers = settings.workers or os.cpu_count() or 1
+    shelf.read(unread, knowledge_of(resolution), settings.options, workers=workers, done=count)
+
+
+class _Work:
+    """Which hours need attribution, and from what."""
+
+    def __init__(self, shelf: Shelf, ledger: Ledger, settings: Settings) -> None:
+        self.shelf, self.ledger, self.settings = shelf, ledger, settings
+        self.hours = shelf.by_hour()
+        start, end = settings.start, settings.end
+        self.dirty = [
+            hour
+            for hour, entries in self.hours.items()
+            if (start is None or hour >= clock.hour_of(start))
+            and (end is None or hour < end)
+            and (settings.again or self._changed(hour, entries))
+        ]
+
+    def partition(self, hour: datetime) -> Partition:
+        """Return the ledger's partition of an hour of flow logs."""
+        return Partition(self.settings.options.tenant, "", hour)
+
+    def inputs(self, partition: Partition) -> list[Input]:
+        """Return the files that an hour is made from."""
+        return [entry.input for entry in self.hours[partition.hour]]
+
+    def batches(self) -> Iterator[list[datetime]]:
+        """Yield runs of dirty hours that fit in memory together."""
+        batch: list[datetime] = []
+        flows = 0
+        for hour in self.dirty:
+            size = sum(
+                entry.hours[int(hour.timestamp())] for entry in self.hours[hour]
+            )
+            if batch and flows + size > BATCH:
+                yield batch
+                batch, flows = [], 0
+            batch.append(hour)
+            flows += size
+        if batch:
+            yield batch
+
+    def _changed(self, hour: datetime, entries: Sequence[Entry]) -> bool:
+        manifest = self.ledger.manifest(self.partition(hour))
+        return manifest is None or list(manifest.inputs) != sorted(e.input for e in entries)
+
+
+def _attribute(
+    work: _Work,
+    resolution: Resolution,
+    rates: RateBook,
+    progress: Callable[[Progress], None],
+) -> tuple[list[Partition], list[Finding], dict[str, int]]:
+    changed: list[Partition] = []
+    found: list[Finding] = []
+    checks: dict[str, int] = {}
+    if not work.dirty:
+        return changed, found, checks
+    spill = work.shelf.folder / "spill"
+    config = {"memory_limit": work.settings.memory, "temp_directory": str(spill)}
+    with duckdb.connect(config=config) as con:
+        con.execute("SET preserve_insertion_order = false")
+        world = World(con, resolution)
+        done = 0
+        for batch in work.batches():
+            _flows(con, work, batch)
+            overlap = _choose_logs(con)
+            if overlap:
+                checks["flow_log"] = checks.get("flow_log", 0) + overlap
+            result = attribute(
+                con,
+                world,
+                rates,
+                work.ledger,
+                work.inputs,
+                assume_provider=work.settings.assume_provider,
+            )
+            changed += result.partitions
+            found += result.findings
+            for kind, total in result.cross_checked:
+                checks[kind] = checks.get(kind, 0) + total
+            done += len(batch)
+            progress(Progress("attributing", done, len(work.dirty)))
+    return changed, found, checks
+
+
+def _flows(con: DuckDBPyConnection, work: _Work, batch: Sequence[datetime]) -> None:
+    """Create the view `logged`: the flows of all partials in the hours of a batch."""
+    partials = sorted(
+        {str(work.shelf.folder / entry.partial) for hour in batch for entry in work.hours[hour]}
+    )
+    names = ", ".join("'" + name.replace("'", "''") + "'" for name in partials)
+    hours = ", ".join(f"TIMESTAMP '{hour:%Y-%m-%d %H:%M:%S}'" for hour in batch)
+    first, last = (f"TIMESTAMP '{edge:%Y-%m-%d %H:%M:%S}'"
+                   for edge in (batch[0], batch[-1] + timedelta(hours=1)))  # fmt: skip
+    con.execute(
+        f"CREATE OR REPLACE TEMP VIEW logged AS SELECT * FROM read_parquet([{names}])"
+        f" WHERE window_start >= {first} AND window_start < {last}"
+        f" AND date_trunc('hour', window_start) IN ({hours})"
+    )
+
+
+# Flow logs of a VPC, a subnet and an interface may all cover one interface: per interface and
+# hour the one with most bytes is booked, then the smaller id. Only named flow logs can overlap.
+CHOSEN = """
+CREATE OR REPLACE TEMP TABLE surplus AS
+WITH covered AS (
+    SELECT observer, date_trunc('hour', window_start) AS hour, source,
+           sum(bytes)::HUGEINT AS bytes
+    FROM logged WHERE source LIKE 'fl-%' AND observer <> '' GROUP BY ALL
+)
+SELECT observer, hour, source, bytes FROM covered
+QUALIFY row_number() OVER (PARTITION BY observer, hour ORDER BY bytes DESC, source) > 1
+"""
+
+
+def _choose_logs(con: DuckDBPyConnection) -> int:
+    """Create the view `flows`: `logged` with each interface's hour from one flow log.
+
+    Returns the bytes of the flow logs that were not chosen.
+    """
+    con.execute(CHOSEN)
+    surplus = con.execute("SELECT coalesce(sum(bytes), 0)::HUGEINT FROM surplus").fetchall()[0][0]
+    where = (
+        " l WHERE NOT EXISTS (SELECT 1 FROM surplus s WHERE s.observer = l.observer"
+        " AND s.source = l.source AND s.hour = date_trunc('hour', l.window_start))"
+        if surplus
+        else ""
+    )
+    con.execute(f"CREATE OR REPLACE TEMP VIEW flows AS SELECT * FROM logged{where}")
+    return int(surplus)
+
+
+def knowledge_of(resolution: Resolution) -> Knowledge:
+    """Return what the readers need of a resolution: gateways, interfaces, changed addresses."""
+    nats = (GatewayKind.NAT_GATEWAY, GatewayKind.REGIONAL_NAT_GATEWAY)
+    changes = {
+        (host.address, int(clock.hour_of(edge).timestamp()))
+        for host in resolution.hosts
+        for edge in (host.valid_from, host.valid_to)
+        if edge.astimezone(UTC) != clock.hour_of(edge)
+    }
+    return Knowledge(
+        gateways=tuple(
+            NatGateway(
+                id=gateway.id,
+                addresses=gateway.addresses,
+                interfaces=gateway.interfaces,
+                regional=gateway.kind is GatewayKind.REGIONAL_NAT_GATEWAY,
+            )
+            for gateway in resolution.gateways
+            if gateway.kind in nats
+        ),
+        interfaces=tuple(
+            Interface(id=one.id, blocks=one.blocks, type=one.type, forwards=one.forwards)
+            for one in resolution.interfaces
+        ),
+        changes=frozenset(changes),
+    )
+
+
+def _merged(found: Sequence[Finding]) -> list[Finding]:
+    """Return findings of many batches, equal ones counted together."""
+    totals: dict[tuple[str, str, str], Finding] = {}
+    for finding in found:
+        key = finding.code, finding.subject, finding.sample
+        before = totals.get(key)
+        count = finding.count + (before.count if before else 0)
+        totals[key] = Finding(
+            code=finding.code,
+            severity=finding.severity,
+            subject=finding.subject,
+            count=count,
+            bytes=finding.bytes + (before.bytes if before else 0),
+            sample=finding.sample,
+            hint=finding.hint,
+        )
+    return list(totals.values())
+
+
+def ledger_of(path: Path) -> Ledger:
+    """Return the ledger that a run writes to, created if it is new."""
+    return Ledger.open(path, create=True)
