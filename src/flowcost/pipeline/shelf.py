@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import local as thread_local
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -78,18 +78,26 @@ class Shelf:
         done: Callable[[Entry], None],
     ) -> None:
         """Read `files`, `workers` at a time, one connection each; call `done` per file."""
-        held = thread_local()
+        free: SimpleQueue[Kernel] = SimpleQueue()
+        kernels = [Kernel(knowledge, options) for _ in range(min(workers, len(files)))]
+        for kernel in kernels:
+            free.put(kernel)
 
         def one(file: LogFile) -> Entry:
-            kernel: Kernel | None = getattr(held, "kernel", None)
-            if kernel is None:
-                kernel = held.kernel = Kernel(knowledge, options)
-            return self._read(kernel, file, options)
+            kernel = free.get()
+            try:
+                return self._read(kernel, file, options)
+            finally:
+                free.put(kernel)
 
-        with ThreadPoolExecutor(max_workers=workers) as pool:
-            for entry in pool.map(one, files):
-                self._keep(entry)
-                done(entry)
+        try:
+            with ThreadPoolExecutor(max_workers=workers) as pool:
+                for entry in pool.map(one, files):
+                    self._keep(entry)
+                    done(entry)
+        finally:
+            for kernel in kernels:
+                kernel.close()
 
     def _read(self, kernel: Kernel, file: LogFile, options: Options) -> Entry:
         digest = _digest(file, options)
