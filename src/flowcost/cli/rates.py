@@ -257,7 +257,8 @@ def diff_books(old: str, new: str | None, on: datetime | None, form: str) -> Non
         left, right = list_book(), open_books([Path(old)], list_book())
     else:
         left, right = (
-            list_book() if name == LIST_BOOK else open_books([Path(name)], None) for name in (old, new)
+            list_book() if name == LIST_BOOK else open_books([Path(name)], None)
+            for name in (old, new)
         )
     rows = (
         {

@@ -95,8 +95,9 @@ def command(
         memory=memory,
         again=again,
     )
+    rates = open_books(books, list_book())
     with located(locations, ledger.root) as files, _bar() as progress:
-        ran = run(files, resolution, open_books(books, list_book()), ledger, settings, progress=progress)
+        ran = run(files, resolution, rates, ledger, settings, progress=progress)
     selection = Selection(start=start, end=end, tenant=tenant)
     found = totals(ledger, selection)
     click.echo(_read(ran))
@@ -117,11 +118,9 @@ def _read(ran: Ran) -> str:
         for fate, tally in report.fates.items():
             by_fate[fate] = by_fate.get(fate, 0) + tally.rows
     fates = ", ".join(f"{count:,} {fate}" for fate, count in sorted(by_fate.items()))
-    lines = [
-        f"{ran.files_read} files read, {ran.files_known} known; {ran.hours} hours attributed, "
-        f"{len(ran.changed)} changed",
-        f"{rows:,} records: {fates}" if rows else "no records",
-    ]
+    read = f"{ran.files_read} files read, {ran.files_known} known"
+    hours = f"{ran.hours} hours attributed, {len(ran.changed)} changed"
+    lines = [f"{read}; {hours}", f"{rows:,} records: {fates}" if rows else "no records"]
     external = sum(report.external_bytes for report in ran.reports)
     if external:
         simple = sum(report.translated_bytes for report in ran.reports)

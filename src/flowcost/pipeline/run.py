@@ -163,9 +163,7 @@ class _Work:
         batch: list[datetime] = []
         flows = 0
         for hour in self.dirty:
-            size = sum(
-                entry.hours[int(hour.timestamp())] for entry in self.hours[hour]
-            )
+            size = sum(entry.hours[int(hour.timestamp())] for entry in self.hours[hour])
             if batch and flows + size > BATCH:
                 yield batch
                 batch, flows = [], 0
@@ -191,8 +189,9 @@ def _attribute(
     if not work.dirty:
         return changed, found, checks
     spill = work.shelf.folder / "spill"
-    config = {"memory_limit": work.settings.memory, "temp_directory": str(spill)}
-    with duckdb.connect(config=config) as con:
+    with duckdb.connect(
+        config={"memory_limit": work.settings.memory, "temp_directory": str(spill)}
+    ) as con:
         con.execute("SET preserve_insertion_order = false")
         world = World(con, resolution)
         done = 0

@@ -102,10 +102,12 @@ class Shelf:
     def _read(self, kernel: Kernel, file: LogFile, options: Options) -> Entry:
         digest = _digest(file, options)
         name = hashlib.sha256(f"{file.key}\0{digest}".encode()).hexdigest()[:32]
-        partial = kernel.partial(file, self.folder / f"{name}.parquet")
+        path = self.folder / f"{name}.parquet"
+        partial = kernel.partial(file, path)
         hours = kernel.con.execute(
-            "SELECT epoch(date_trunc('hour', window_start))::BIGINT, count(*) FROM flows"
-            " GROUP BY 1 ORDER BY 1"
+            "SELECT epoch(date_trunc('hour', window_start))::BIGINT AS hour, count(*)"
+            " FROM read_parquet(?) GROUP BY ALL ORDER BY ALL",
+            [str(path)],
         ).fetchall()
         return Entry(
             key=file.key,
