@@ -1,5 +1,6 @@
 """No byte is lost and none is counted twice, whatever happens to the agent."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -188,6 +189,40 @@ def test_a_drain_every_few_milliseconds_loses_nothing_under_churn(wire, capture)
             sums[index] += value
         truth = wire.truth()
     assert drains > 10
+    assert tuple(sums) == (*truth["a4"], *truth["b4"])
+
+
+@pytest.mark.slow
+def test_millions_of_packets_drained_all_the_while_lose_nothing(wire, capture, tmp_path):
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler for the traffic program")
+    traffic = tmp_path / "traffic"
+    source = HERE.parents[1] / "benchmarks/agent_traffic.c"
+    subprocess.run(["cc", "-O2", "-o", traffic, source], check=True)
+    native = {"program": [str(traffic)]}
+    wire.truth()
+    sums = [0, 0, 0, 0]
+    with (
+        wire.serve("b", "server", "5001", **native),
+        wire.serve("b", "server", "5002", **native),
+        wire.serve("b", "tcp_once", B, "81"),
+    ):
+        running = [
+            wire.start("a", "rr", B, "5001", "12", **native),
+            wire.start("a", "urr", B, "5002", "12", **native),
+            wire.start("a", "churn", B, "81", "3000", "last"),
+        ]
+        while any(process.poll() is None for process in running):
+            time.sleep(0.02)
+            for index, value in enumerate(total(capture.drain())):
+                sums[index] += value
+        for process in running:
+            wire.wait(process)
+        time.sleep(0.2)
+        for index, value in enumerate(total(capture.drain())):
+            sums[index] += value
+    truth = wire.truth()
+    assert sums[1] + sums[3] > 1_000_000
     assert tuple(sums) == (*truth["a4"], *truth["b4"])
 
 

@@ -133,24 +133,15 @@ class Wire:
         finally:
             self.exec("r", "nft", "flush", "chain", "inet", "truth", "loss")
 
-    def start(self, end, *words, cgroup=True):
+    def start(self, end, *words, program=(sys.executable, "-I", HERE / "traffic.py")):
         """Start the traffic program; in a it runs inside the cgroup."""
 
         def enter():
-            if end == "a" and cgroup:
+            if end == "a":
                 (self.cgroup / "cgroup.procs").write_text("0")
 
         process = subprocess.Popen(
-            [
-                "ip",
-                "netns",
-                "exec",
-                self.name(end),
-                sys.executable,
-                "-I",
-                HERE / "traffic.py",
-                *words,
-            ],
+            ["ip", "netns", "exec", self.name(end), *program, *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -166,9 +157,9 @@ class Wire:
         self.processes.remove(process)
 
     @contextlib.contextmanager
-    def serve(self, end, *words):
+    def serve(self, end, *words, **how):
         """Run a server while the block runs."""
-        process = self.start(end, *words)
+        process = self.start(end, *words, **how)
         try:
             assert process.stdout.readline().strip() == "ready", words
             yield process
