@@ -162,14 +162,14 @@ def _distinct(con: DuckDBPyConnection, column: str) -> list[str]:
 
 def _findings(con: DuckDBPyConnection, currency: str) -> list[Finding]:
     found = []
-    counts = ", ".join(
-        f"count(*) FILTER ({condition}), min(usage_type || ' line ' || line) FILTER ({condition})"
-        for _, condition, _ in _CHECKS.values()
-    )
-    [row] = con.execute(f"SELECT {counts} FROM bill_lines WHERE line_type = 'usage'").fetchall()
-    for index, (code, (severity, _, hint)) in enumerate(_CHECKS.items()):
-        count, sample = row[2 * index : 2 * index + 2]
+    usage = "FROM bill_lines WHERE line_type = 'usage'"
+    counts = ", ".join(f"count(*) FILTER ({condition})" for _, condition, _ in _CHECKS.values())
+    [row] = con.execute(f"SELECT {counts} {usage}").fetchall()
+    for (code, (severity, condition, hint)), count in zip(_CHECKS.items(), row, strict=True):
         if count:
+            [(sample,)] = con.execute(
+                f"SELECT min(usage_type || ' line ' || line) {usage} AND ({condition})"
+            ).fetchall()
             found.append(
                 Finding(
                     code=code,

@@ -1,7 +1,8 @@
 """Bill lines meet ledger cells, finest grain first, to the byte.
 
 Enters: `bill_lines`, `ledger_cells`. Leaves: `line_parts` (how many bytes of a line were met in
-which pool) and `cell_parts` (the same of a cell), and `rest` on both sides. A pool is what is met
+which pool) and `cell_parts` (the same of a cell), `open_lines` and `open_cells` with the `rest`
+that was not. A pool is what is met
 together: all lines and all cells with the same keys. It meets the smaller of the two sums; each
 side is split by largest remainder, so nothing is met twice and nothing is lost.
 
@@ -50,7 +51,9 @@ def meet(con: DuckDBPyConnection) -> None:
     con.execute(
         "CREATE OR REPLACE TEMP TABLE pools (pool BIGINT, level VARCHAR);"
         "CREATE OR REPLACE TEMP TABLE line_parts (line BIGINT, pool BIGINT, bytes BIGINT);"
-        "CREATE OR REPLACE TEMP TABLE cell_parts (cell BIGINT, pool BIGINT, bytes BIGINT)"
+        "CREATE OR REPLACE TEMP TABLE cell_parts (cell BIGINT, pool BIGINT, bytes BIGINT);"
+        "CREATE OR REPLACE TEMP TABLE open_lines AS SELECT * FROM billed WHERE rest > 0;"
+        "CREATE OR REPLACE TEMP TABLE open_cells AS SELECT * FROM ledger_cells"
     )
     for one in passes(con):
         _meet(con, one)
@@ -102,18 +105,21 @@ def _meet(con: DuckDBPyConnection, one: Pass) -> None:
         SELECT row_number() OVER () + (SELECT count(*) FROM pools) AS pool, *,
                least(line_bytes, cell_bytes) AS met
         FROM (SELECT {keys}, sum(rest) AS line_bytes, count(*) AS line_rows
-              FROM billed WHERE rest > 0 AND {one.lines} GROUP BY ALL)
+              FROM open_lines WHERE {one.lines} GROUP BY ALL)
         JOIN (SELECT {keys}, sum(rest) AS cell_bytes, count(*) AS cell_rows
-              FROM ledger_cells WHERE rest > 0 AND {one.cells} GROUP BY ALL)
+              FROM open_cells WHERE {one.cells} GROUP BY ALL)
         USING ({keys})
         """
     )
     con.execute(f"INSERT INTO pools SELECT pool, '{one.level}' FROM meeting")
-    for side, table, where in (("line", "billed", one.lines), ("cell", "ledger_cells", one.cells)):
+    for side, table, where in (
+        ("line", "open_lines", one.lines),
+        ("cell", "open_cells", one.cells),
+    ):
         source = f"""
             SELECT pool, {side} AS row, met AS total, rest AS weight,
                    {side}_bytes AS scale, {side}_rows AS rows
-            FROM {table} JOIN meeting USING ({keys}) WHERE rest > 0 AND {where}
+            FROM {table} JOIN meeting USING ({keys}) WHERE {where}
         """
         con.execute(
             f"CREATE OR REPLACE TEMP TABLE met_now AS SELECT row AS {side}, pool,"
@@ -121,7 +127,8 @@ def _meet(con: DuckDBPyConnection, one: Pass) -> None:
         )
         con.execute(f"INSERT INTO {side}_parts SELECT * FROM met_now")
         con.execute(
-            f"UPDATE {table} SET rest = rest - met_now.bytes FROM met_now"
-            f" WHERE {table}.{side} = met_now.{side}"
+            f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT o.* REPLACE"
+            f" (o.rest - coalesce(m.bytes, 0) AS rest) FROM {table} o LEFT JOIN met_now m"
+            f" USING ({side}) WHERE o.rest > coalesce(m.bytes, 0)"
         )
     con.execute("DROP TABLE meeting; DROP TABLE met_now")

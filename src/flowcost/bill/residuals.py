@@ -1,6 +1,6 @@
 """Why a billed byte has no owner: every rest of a line gets a name and a next step.
 
-Enters: `billed` with what is left after meeting, `watched`, `ledger_cells`. Leaves:
+Enters: `open_lines` and `open_cells` (what meeting left), `billed`, `watched`. Leaves:
 `line_residuals (line, reason, bytes)`, which covers every rest exactly, and the reasons of the
 other side: cells that no line met.
 """
@@ -49,10 +49,9 @@ LAG_HOURS = 48  # AWS: a report may lag 24 to 48 hours behind use
 RESTS = """
 CREATE OR REPLACE TEMP TABLE rests AS
 SELECT b.*, w.hour IS NOT NULL AS watched_now, coalesce(w.unproven_bytes, 0) AS unproven_bytes
-FROM billed b
+FROM open_lines b
 LEFT JOIN watched w ON b.grain = 'hour' AND w.account = b.account AND w.hour = b.hour
     AND w.resource = b.resource
-WHERE b.rest > 0
 """
 
 # Unproven bytes of a resource explain its rests once, whatever the number of its lines.
@@ -130,13 +129,12 @@ def name_unbilled(con: DuckDBPyConnection, *, final: bool) -> None:
                  WHEN s.resource IS NULL AND e.named THEN 'resource_not_on_bill'
                  ELSE 'no_line' END AS reason,
             c.rest AS bytes
-        FROM ledger_cells c
+        FROM open_cells c
         CROSS JOIN (SELECT max(hour) AS last, bool_and(account = '') AS anonymous,
                            bool_or(resource <> '') AS named FROM billed) e
         LEFT JOIN (SELECT DISTINCT account FROM billed) a ON a.account = c.account
         LEFT JOIN (SELECT DISTINCT account, resource FROM billed) s
             ON s.account = c.account AND s.resource = c.resource
         LEFT JOIN (SELECT DISTINCT cell FROM cell_parts) m ON m.cell = c.cell
-        WHERE c.rest > 0
         """
     )

@@ -1,0 +1,237 @@
+"""Reconciling a large bill: bounded memory, and a ratio to the engine's bare scan.
+
+    python -m benchmarks.reconcile [--lines 10000000] [--memory 2GiB] [--form parquet|csv]
+
+A bill of which one line in four is network, and a ledger that holds nearly all of them. Each run
+is a process of its own, so that its resident peak is its own. The figures are ratios in one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import duckdb
+
+from flowcost.bill import read
+from flowcost.bill.reconcile import engine, reconcile
+from flowcost.bill.report import compared, residuals, summary
+from flowcost.ledger import Input, Ledger, Partition
+from flowcost.schema import CHARGES, IDENTITY_FIELDS
+
+HOURS = 48
+START = datetime(2026, 9, 1, tzinfo=UTC)
+METERS = (
+    ("DataTransfer-Regional-Bytes", "InterZone-Out"),
+    ("DataTransfer-Regional-Bytes", "InterZone-In"),
+    ("DataTransfer-Out-Bytes", "RunInstances"),
+    ("USE1-EU-AWS-Out-Bytes", "VPCPeering-Out"),
+    ("NatGateway-Bytes", "NatGateway"),
+)
+COLUMNS = (
+    "line_item_usage_type",
+    "line_item_operation",
+    "line_item_resource_id",
+    "line_item_usage_account_id",
+    "line_item_usage_start_date",
+    "line_item_usage_amount",
+    "line_item_unblended_cost",
+)
+
+
+def world(con: duckdb.DuckDBPyConnection, lines: int) -> None:
+    """Create `used`: one row per cell, in a quarter of the lines."""
+    cells = lines // 4
+    resources = max(1, cells // (HOURS * len(METERS)))
+    meters = ", ".join(f"('{usage_type}', '{operation}')" for usage_type, operation in METERS)
+    con.execute(
+        f"""
+        CREATE TABLE used AS
+        SELECT TIMESTAMP '2026-09-01' + INTERVAL (h) HOUR AS hour,
+               printf('%012d', 111111111111 + r % 40) AS account,
+               printf('i-%017x', r) AS resource, usage_type, operation,
+               CAST(hash(h, r, usage_type, operation) % 5000000000 + 1 AS BIGINT) AS bytes
+        FROM range({HOURS}) hours(h), range({resources}) resources(r),
+             (VALUES {meters}) meters(usage_type, operation)
+        """
+    )
+
+
+def write_bill(con: duckdb.DuckDBPyConnection, lines: int, path: Path) -> None:
+    """Write the bill: the used cells and three times as many lines of other services."""
+    text = "VARCHAR" if path.suffix != ".parquet" else "DOUBLE"
+    options = "(FORMAT csv, HEADER, COMPRESSION gzip)" if text == "VARCHAR" else "(FORMAT parquet)"
+    con.execute(
+        f"""
+        COPY (
+            WITH network AS (
+                SELECT row_number() OVER () AS n, account, hour, resource, usage_type, operation,
+                       CAST(CAST(bytes AS DECIMAL(28,10)) / 1073741824 AS DECIMAL(28,10))
+                           AS quantity,
+                       'GB' AS unit FROM used
+            ),
+            others AS (
+                SELECT n + 1000000000 AS n, printf('%012d', 111111111111 + n % 40) AS account,
+                       TIMESTAMP '2026-09-01' + INTERVAL (n % {HOURS}) HOUR AS hour,
+                       printf('i-%017x', n % 90000) AS resource,
+                       list_value('BoxUsage:m5.large', 'EBS:VolumeUsage.gp3', 'Requests-Tier1',
+                                  'TimedStorage-ByteHrs', 'Lambda-GB-Second')[n % 5 + 1]
+                           AS usage_type,
+                       'RunInstances' AS operation, CAST(1 AS DECIMAL(28,10)) AS quantity,
+                       'Hrs' AS unit FROM range({lines - lines // 4}) others(n)
+            )
+            SELECT printf('li%015d', n) AS identity_line_item_id,
+                   CAST(hour AS VARCHAR) AS identity_time_interval,
+                   'INV-1' AS bill_invoice_id, '999999999999' AS bill_payer_account_id,
+                   TIMESTAMP '2026-09-01' AS bill_billing_period_start_date,
+                   account AS line_item_usage_account_id, 'Usage' AS line_item_line_item_type,
+                   hour AS line_item_usage_start_date,
+                   hour + INTERVAL 1 HOUR AS line_item_usage_end_date,
+                   usage_type AS line_item_usage_type, operation AS line_item_operation,
+                   resource AS line_item_resource_id, 'USD' AS line_item_currency_code,
+                   CAST(quantity AS {text}) AS line_item_usage_amount,
+                   '0.0100000000' AS line_item_unblended_rate,
+                   CAST(round(quantity * 0.01, 10) AS {text}) AS line_item_unblended_cost,
+                   unit AS pricing_unit, 'us-east-1' AS product_region_code,
+                   'description of ' || usage_type AS line_item_line_item_description
+            FROM (SELECT * FROM network UNION ALL SELECT * FROM others) ORDER BY hour, n % 977
+        ) TO '{path}' {options}
+        """
+    )
+
+
+def write_ledger(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Book what was used, but for one resource in fifty."""
+    ledger = Ledger.open(folder, create=True)
+    values = {
+        "hour": "hour",
+        "tenant": "'t'",
+        "provider": "'aws'",
+        "payer_account": "account",
+        "region": "'us-east-1'",
+        "usage_type": "usage_type",
+        "operation": "operation",
+        "resource_id": "resource",
+        "path": "'cross_az'",
+        "provenance": "'observed'",
+        "local_id": "1",
+        "bytes": "bytes",
+        "quantity": "bytes",
+        "unit": "'bytes'",
+        "rate_id": "NULL",
+        "list_cost": "0",
+        "verdict_id": "1",
+        "local_address": "NULL",
+        "remote_address": "NULL",
+    }
+    chosen = ", ".join(
+        f"{values.get(c.name, chr(39) * 2 if c.type == 'text' else '0')} AS {c.name}"
+        for c in CHARGES
+    )
+    blank = ", ".join(f"'' AS {name}" for name in IDENTITY_FIELDS)
+    for hour in range(HOURS):
+        moment = START + timedelta(hours=hour)
+        naive = moment.replace(tzinfo=None)
+        queries = {
+            "charges": f"SELECT {chosen} FROM used WHERE hour = TIMESTAMP '{naive}'"
+            " AND hash(resource) % 50 > 0",
+            "identities": f"SELECT 1 AS identity_id, {blank}",
+            "verdicts": "SELECT 1 AS verdict_id, '' AS path, '' AS rule, '' AS confidence,"
+            " [''] AS evidence, '' AS facts",
+            "rates": "SELECT 1 AS rate_id, '' AS book, '' AS provider, '' AS usage_type,"
+            " '' AS operation, '' AS region, '' AS to_region, 0 AS tier_from,"
+            " DATE '2026-01-01' AS effective_from, NULL AS effective_to, '0' AS price,"
+            " '' AS unit, 1 AS unit_bytes, 'USD' AS currency, '' AS sku, '' AS source_url,"
+            " DATE '2026-01-01' AS checked_on, 0 AS numerator",
+        }
+        ledger.put(con, Partition("t", "c", moment), queries, [Input("used", "0")])
+
+
+def scan(path: Path, memory: str) -> None:
+    """Decode the needed columns and nothing else."""
+    with engine(memory) as con:
+        source = f"read_parquet('{path}')"
+        if path.suffix != ".parquet":
+            source = f"read_csv('{path}', all_varchar = true, header = true)"
+        # Hashing forces every value to be decoded; a min or max would be read off the footer.
+        con.execute(f"SELECT bit_xor(hash({', '.join(COLUMNS)})) FROM {source}")
+
+
+def run(path: Path, ledger: Path, memory: str) -> None:
+    """Reconcile and print the sums."""
+    with engine(memory) as con:
+        marks = [time.perf_counter()]
+        bill = read(con, [path])
+        marks.append(time.perf_counter())
+        reconcile(con, bill, Ledger.open(ledger))
+        marks.append(time.perf_counter())
+        compared(con)
+        found = summary(con)
+        reasons = ", ".join(f"{row[0]} {row[2]}" for row in residuals(con).rows)
+        marks.append(time.perf_counter())
+    steps = ", ".join(
+        f"{name} {end - start:.1f} s"
+        for name, (start, end) in zip(("read", "match", "report"), pairwise(marks), strict=True)
+    )
+    print(f"  {found.lines} network lines: {steps}; residuals: {reasons}")
+
+
+def _child(*arguments: str) -> None:
+    started = time.perf_counter()
+    if arguments[0] == "scan":
+        scan(Path(arguments[1]), arguments[2])
+    else:
+        run(Path(arguments[1]), Path(arguments[2]), arguments[3])
+    wall = time.perf_counter() - started
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    # Not ru_maxrss: a child inherits its parent's.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    peak = int(status.partition("VmHWM:")[2].split()[0]) // 1024
+    print(f"{wall:.3f} {used.ru_utime + used.ru_stime:.3f} {peak}")
+
+
+def _timed(*arguments: str) -> tuple[float, float, int]:
+    command = [sys.executable, "-m", "benchmarks.reconcile", "--child", *arguments]
+    out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    *notes, last = out.splitlines()
+    print("\n".join(notes), end="\n" if notes else "")
+    wall, cpu, peak = last.split()
+    return float(wall), float(cpu), int(peak)
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lines", type=int, default=10_000_000)
+    parser.add_argument("--memory", default="2GiB")
+    parser.add_argument("--form", choices=["parquet", "csv"], default="parquet")
+    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        _child(*options.child)
+        return
+    with tempfile.TemporaryDirectory(prefix="flowcost-bench-") as folder:
+        path = Path(folder, "bill.parquet" if options.form == "parquet" else "bill.csv.gz")
+        with duckdb.connect(config={"temp_directory": folder, "memory_limit": "4GiB"}) as con:
+            world(con, options.lines)
+            write_bill(con, options.lines, path)
+            write_ledger(con, Path(folder, "ledger"))
+        for _ in range(2):
+            bare, bare_cpu, bare_peak = _timed("scan", str(path), options.memory)
+            whole, cpu, peak = _timed("run", str(path), str(Path(folder, "ledger")), options.memory)
+        size = path.stat().st_size >> 20
+        print(f"{options.lines} lines, {options.form}, {size} MiB")
+        print(f"  scan      {bare:.2f} s, {bare_cpu:.2f} s of CPU, {bare_peak} MiB resident")
+        print(f"  reconcile {whole:.2f} s, {cpu:.2f} s of CPU, {peak} MiB resident")
+        print(f"  ratio     {whole / bare:.2f}, of CPU {cpu / bare_cpu:.2f}")
+
+
+if __name__ == "__main__":
+    main()
