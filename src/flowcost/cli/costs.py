@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from flowcost.cli.options import emit, format_option, note, output_option, selection_options
+from flowcost.errors import UsageError
 from flowcost.ledger import Ledger
 from flowcost.ledger.keys import keys
 from flowcost.ledger.query import Selection, costs, totals
-from flowcost.views import summary
+from flowcost.views import billing, summary
 from flowcost.views.tables import render
 
 
@@ -36,6 +38,20 @@ def _list_keys(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     callback=_list_keys,
     help="List all group keys.",
 )
+@click.option(
+    "--basis",
+    type=click.Choice(["list", "billed"]),
+    default="list",
+    show_default=True,
+    help="List prices, or the bill's own costs (needs --bill).",
+)
+@click.option(
+    "--bill",
+    "bills",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Bill for --basis billed: CUR, Data Export or FOCUS; repeatable.",
+)
 @format_option
 @output_option
 def command(
@@ -45,13 +61,30 @@ def command(
     by: str,
     sort: str,
     top: int | None,
+    basis: str,
+    bills: tuple[Path, ...],
     form: str,
     output: Path | None,
 ) -> None:
-    """Group and filter the ledger: bytes, list cost, and what has no rate."""
+    """Group and filter the ledger: bytes, list cost, and what has no rate.
+
+    With `--basis billed` costs are shares of billed lines; what has no owner is a row of its own.
+    """
     names = [name.strip() for name in by.split(",") if name.strip()]
-    table = costs(ledger, selection, by=names, sort=sort, limit=top)
+    if (basis == "billed") != bool(bills):
+        raise UsageError("--basis billed and --bill go together", hint="give both or neither")
+    with ExitStack() as stack:
+        bill = None
+        if bills:
+            from flowcost.bill.basis import billed  # noqa: PLC0415 - only this basis reads bills
+
+            ledger, bill = stack.enter_context(billed(ledger, bills, tenant=selection.tenant))
+        table = costs(ledger, selection, by=names, sort=sort, limit=top)
+        found = totals(ledger, selection)
+    columns, qualified = table.columns, summary.caveats(found, selection)
+    if bill is not None:
+        columns = billing.columns(table.columns)
+        qualified = billing.caveats(bill, found, selection)
     rows = summary.shown(table) if form == "table" else table.rows
-    emit(render(table.columns, rows, form), output)
-    found = totals(ledger, selection)
-    note([summary.headline(found), *summary.caveats(found, selection)], form, output)
+    emit(render(columns, rows, form), output)
+    note([summary.headline(found), *qualified], form, output)
