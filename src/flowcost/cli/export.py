@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
 from flowcost import address, clock
-from flowcost.cli.options import Instant, emit, output_option
+from flowcost.cli.focus import export_focus, focus_options
+from flowcost.cli.options import Instant, emit, ledger_option, output_option
 from flowcost.errors import RateError, UsageError
+from flowcost.ledger import Ledger
 from flowcost.model import GatewayKind, Rate
 from flowcost.price import NoRate, list_book, marginal
 from flowcost.resolve import Gateway, inventory
@@ -21,7 +24,9 @@ OPERATION = "NatGateway"  # of processing, and of egress on a gateway's own reso
 
 
 @click.command()
-@click.option("--sql", type=click.Choice(["athena"]), required=True, help="Dialect.")
+@focus_options
+@ledger_option
+@click.option("--sql", type=click.Choice(["athena"]), help="NAT analysis as SQL, in this dialect.")
 @click.option(
     "--inventory",
     "inventory_path",
@@ -43,7 +48,10 @@ OPERATION = "NatGateway"  # of processing, and of egress on a gateway's own reso
 @output_option
 def command(
     *,
-    sql: str,  # noqa: ARG001 - one dialect so far; the choice is part of the contract
+    bills: tuple[Path, ...],
+    version: str | None,
+    ledger_path: Path,
+    sql: str | None,
     inventory_path: Path | None,
     named: tuple[str, ...],
     region: str,
@@ -52,8 +60,14 @@ def command(
     end: datetime | None,
     without_services: bool,
     output: Path | None,
+    **of_bill: Any,  # noqa: ANN401 - the options of `focus_options`
 ) -> None:
-    """Write the NAT gateway analysis as SQL over your flow-log table."""
+    """Write a bill split to who moved the bytes (--focus), or the NAT analysis as SQL (--sql)."""
+    if (sql is None) == (version is None):
+        raise UsageError("nothing to export, or two things", hint="give --focus or --sql")
+    if version is not None:
+        export_focus(bills, Ledger.open(ledger_path), output, version=version, **of_bill)
+        return
     on = (start or clock.now()).date()
     gateways = [_named(text, region, on) for text in named]
     if inventory_path is not None:
