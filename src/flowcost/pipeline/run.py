@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +19,17 @@ from msgspec import Struct
 
 from flowcost import clock
 from flowcost.ledger import Input, Ledger, Partition
-from flowcost.model import Finding, GatewayKind
+from flowcost.model import Finding
 from flowcost.pipeline.attribute import attribute
+from flowcost.pipeline.coverage import uncovered
+from flowcost.pipeline.knowledge import knowledge_of
+from flowcost.pipeline.overlap import choose_logs
 from flowcost.pipeline.shelf import Entry, Shelf
 from flowcost.pipeline.tiering import settle
 from flowcost.pipeline.world import World
 from flowcost.price import RateBook
 from flowcost.resolve import Resolution
 from flowcost.sources.kernel import Options
-from flowcost.sources.knowledge import Interface, Knowledge, NatGateway
 from flowcost.sources.report import FileReport, findings
 
 if TYPE_CHECKING:
@@ -68,8 +70,8 @@ class Progress(Struct, frozen=True):
 class Ran(Struct, frozen=True, kw_only=True):
     """What a run did.
 
-    `reports` cover every file of the ledger, not only the new ones; `overlapping` is the bytes of
-    interfaces that several flow logs cover, booked once.
+    `reports` cover every file of the ledger, not only the new ones. `cross_checked` is (sensor,
+    bytes) of what another observation already booked; `flow_log` are overlapping flow logs.
     """
 
     files_read: int
@@ -110,7 +112,12 @@ def run(
         hours=len(work.dirty),
         changed=tuple(changed),
         reports=reports,
-        findings=(*findings(reports), *resolution.findings, *_merged(found)),
+        findings=(
+            *findings(reports),
+            *resolution.findings,
+            *_merged(found),
+            *uncovered(shelf.partials(), resolution),
+        ),
         cross_checked=tuple(sorted(checks.items())),
     )
 
@@ -197,7 +204,7 @@ def _attribute(
         done = 0
         for batch in work.batches():
             _flows(con, work, batch)
-            overlap = _choose_logs(con)
+            overlap = choose_logs(con)
             if overlap:
                 checks["flow_log"] = checks.get("flow_log", 0) + overlap
             result = attribute(
@@ -230,65 +237,6 @@ def _flows(con: DuckDBPyConnection, work: _Work, batch: Sequence[datetime]) -> N
         f"CREATE OR REPLACE TEMP VIEW logged AS SELECT * FROM read_parquet([{names}])"
         f" WHERE window_start >= {first} AND window_start < {last}"
         f" AND date_trunc('hour', window_start) IN ({hours})"
-    )
-
-
-# Flow logs of a VPC, a subnet and an interface may all cover one interface: per interface and
-# hour the one with most bytes is booked, then the smaller id. Only named flow logs can overlap.
-CHOSEN = """
-CREATE OR REPLACE TEMP TABLE surplus AS
-WITH covered AS (
-    SELECT observer, date_trunc('hour', window_start) AS hour, source,
-           sum(bytes)::HUGEINT AS bytes
-    FROM logged WHERE source LIKE 'fl-%' AND observer <> '' GROUP BY ALL
-)
-SELECT observer, hour, source, bytes FROM covered
-QUALIFY row_number() OVER (PARTITION BY observer, hour ORDER BY bytes DESC, source) > 1
-"""
-
-
-def _choose_logs(con: DuckDBPyConnection) -> int:
-    """Create the view `flows`: `logged` with each interface's hour from one flow log.
-
-    Returns the bytes of the flow logs that were not chosen.
-    """
-    con.execute(CHOSEN)
-    surplus = con.execute("SELECT coalesce(sum(bytes), 0)::HUGEINT FROM surplus").fetchall()[0][0]
-    where = (
-        " l WHERE NOT EXISTS (SELECT 1 FROM surplus s WHERE s.observer = l.observer"
-        " AND s.source = l.source AND s.hour = date_trunc('hour', l.window_start))"
-        if surplus
-        else ""
-    )
-    con.execute(f"CREATE OR REPLACE TEMP VIEW flows AS SELECT * FROM logged{where}")
-    return int(surplus)
-
-
-def knowledge_of(resolution: Resolution) -> Knowledge:
-    """Return what the readers need of a resolution: gateways, interfaces, changed addresses."""
-    nats = (GatewayKind.NAT_GATEWAY, GatewayKind.REGIONAL_NAT_GATEWAY)
-    changes = {
-        (host.address, int(clock.hour_of(edge).timestamp()))
-        for host in resolution.hosts
-        for edge in (host.valid_from, host.valid_to)
-        if edge.astimezone(UTC) != clock.hour_of(edge)
-    }
-    return Knowledge(
-        gateways=tuple(
-            NatGateway(
-                id=gateway.id,
-                addresses=gateway.addresses,
-                interfaces=gateway.interfaces,
-                regional=gateway.kind is GatewayKind.REGIONAL_NAT_GATEWAY,
-            )
-            for gateway in resolution.gateways
-            if gateway.kind in nats
-        ),
-        interfaces=tuple(
-            Interface(id=one.id, blocks=one.blocks, type=one.type, forwards=one.forwards)
-            for one in resolution.interfaces
-        ),
-        changes=frozenset(changes),
     )
 
 

@@ -130,6 +130,14 @@ class Shelf:
             (self.folder / before.partial).with_suffix(".json").unlink(missing_ok=True)
             (self.folder / before.partial).unlink(missing_ok=True)
 
+    def partials(self) -> list[Path]:
+        """Return every partial that holds flows."""
+        return [
+            self.folder / self.entries[key].partial
+            for key in sorted(self.entries)
+            if self.entries[key].hours
+        ]
+
     def by_hour(self) -> dict[datetime, list[Entry]]:
         """Return which entries have flows in which hour, both in order."""
         found: dict[int, list[Entry]] = {}

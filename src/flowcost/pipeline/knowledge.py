@@ -1,0 +1,38 @@
+"""What the readers need of a resolution, as plain values that can be shipped to a task."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from flowcost import clock
+from flowcost.model import GatewayKind
+from flowcost.resolve import Resolution
+from flowcost.sources.knowledge import Interface, Knowledge, NatGateway
+
+
+def knowledge_of(resolution: Resolution) -> Knowledge:
+    """Return what the readers need of a resolution: gateways, interfaces, changed addresses."""
+    nats = (GatewayKind.NAT_GATEWAY, GatewayKind.REGIONAL_NAT_GATEWAY)
+    changes = {
+        (host.address, int(clock.hour_of(edge).timestamp()))
+        for host in resolution.hosts
+        for edge in (host.valid_from, host.valid_to)
+        if edge.astimezone(UTC) != clock.hour_of(edge)
+    }
+    return Knowledge(
+        gateways=tuple(
+            NatGateway(
+                id=gateway.id,
+                addresses=gateway.addresses,
+                interfaces=gateway.interfaces,
+                regional=gateway.kind is GatewayKind.REGIONAL_NAT_GATEWAY,
+            )
+            for gateway in resolution.gateways
+            if gateway.kind in nats
+        ),
+        interfaces=tuple(
+            Interface(id=one.id, blocks=one.blocks, type=one.type, forwards=one.forwards)
+            for one in resolution.interfaces
+        ),
+        changes=frozenset(changes),
+    )
