@@ -50,14 +50,14 @@ def flows(
     same = pa.array([0], pa.int32()).take(pa.array([0] * size, pa.int32()))
     words = _words(oriented, record)
     # What is no address is broken, so no booked row refers to its place.
-    addresses = pa.array([address or b"" for address in oriented.packed], pa.binary())
+    addresses = [address or b"" for address in oriented.packed]
 
     def coded(indices: Any, values: list[str]) -> pa.Array:  # noqa: ANN401 - Arrow array
-        return pa.DictionaryArray.from_arrays(indices, pa.array(values, pa.string()))
+        return _coded(indices, pa.array(values, pa.string()))
 
     def end(name: str) -> pa.Array:
         indices = rows[name].cast(pa.int32()).combine_chunks() if size else place
-        return pa.DictionaryArray.from_arrays(indices, addresses)
+        return _coded(indices, pa.array(addresses, pa.binary()))
 
     given = {name: coded(place, values) for name, values in words.items()}
     given["local_address"], given["remote_address"] = end("local"), end("remote")
@@ -79,6 +79,18 @@ def flows(
         else:
             columns.append(coded(same, [""]) if column.type == "text" else zero[column.type])
     return pa.table(columns, names=[column.name for column in FLOWS])
+
+
+def _coded(indices: Any, values: pa.Array) -> pa.Array:  # noqa: ANN401 - Arrow arrays
+    """Return a column by position in `values`.
+
+    The dictionary holds every value once: Arrow's Parquet writer sizes a dictionary page by its
+    entries, writes each distinct one, and leaves the rest of the page to chance.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    distinct = values.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(distinct.indices.take(indices), distinct.dictionary)
 
 
 def no_flows() -> pa.Table:
