@@ -92,6 +92,22 @@ def test_an_unchanged_cluster_costs_no_new_world(serve, keep):
     assert identities.directory is before
 
 
+def test_a_dead_pod_is_known_until_its_last_packets_have_come(serve, keep):
+    state = {"gone": False}
+    empty = b'{"items": []}'
+    url, _ = serve(
+        lambda m, path, h: (200, empty) if state["gone"] and "/pods" in path else api(m, path, h)
+    )
+    uid = SHOP.pod("cart-0").uid
+    identities = keep(source(api=ApiServer(url)), keep_s=900.0)
+    state["gone"] = True
+    identities.refresh(5.0)
+    assert identities.directory.world.pods[uid].k8s_workload_name == "cart"
+    identities._gone = {key: (one, 0.0) for key, (one, _) in identities._gone.items()}
+    identities.refresh(5.0)
+    assert uid not in identities.directory.world.pods
+
+
 def test_a_refresh_is_not_waited_for_longer_than_asked(serve, keep):
     gate = threading.Event()
     state = {"slow": False}

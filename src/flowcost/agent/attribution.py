@@ -21,8 +21,7 @@ from flowcost.agent.directory import Directory, Peer
 from flowcost.agent.dns import Names
 from flowcost.agent.drained import Drained, Entry, Lost
 from flowcost.classify import assemble, classify
-from flowcost.classify.facts import vpc_relation
-from flowcost.model import Direction, Identity, Path, Rate, Verdict, VpcRelation
+from flowcost.model import Direction, Identity, Path, Rate, Verdict
 from flowcost.price import NoRate, RateBook, marginal, numerator
 
 JOINED = 4096  # dialed connections asked for at a time: bounds memory, not work
@@ -296,20 +295,14 @@ class Attribution:
         return known
 
     def _decide(self, local: _Local, peer: Peer, direction: Direction, ip_version: int) -> Decision:
-        local_scope, remote_scope = local.scope, peer.scope
-        vpc = vpc_relation(local.identity, peer.identity)
-        if ip_version == 6 and vpc is VpcRelation.SAME:
-            # Inside a VPC every IPv6 address is global; none of them is a way out.
-            local_scope = remote_scope = Scope.PRIVATE
         facts = assemble(
             local=local.identity,
             remote=peer.identity,
             direction=direction,
             way=peer.way,
             family=ip_version,
-            local_scope=local_scope,
-            remote_scope=remote_scope,
-            vpc=vpc,
+            local_scope=local.scope,
+            remote_scope=peer.scope,
         )
         verdict = classify(facts, self._on)
         return price(self.book, facts.provider, verdict, self._on)

@@ -35,6 +35,7 @@ BATCH = 64  # requests in flight: their answers fit the smallest socket buffer
 _MESSAGE = struct.Struct("=IHHII")
 _ERROR = struct.Struct("=i")
 _REQUEST = _MESSAGE.size + 4
+_WORD = 0xFFFFFFFF
 _NEST = 4  # bytes of an attribute's header
 # Netlink and netfilter headers, the nests' headers, addresses, number and ports.
 _GET4, _GET6 = (
@@ -112,20 +113,22 @@ class Conntrack:
 
     def _ask(self, batch: Sequence[Dialed], found: dict[Dialed, Backend]) -> None:
         first = self._sequence
-        self._sequence = (first + len(batch)) & 0xFFFFFFFF
+        self._sequence = (first + len(batch)) & _WORD
         buffer = self._buffer
         try:
             self._socket.send(b"".join(_request(one, first + at) for at, one in enumerate(batch)))
-            for _ in batch:
+            unanswered = len(batch)
+            while unanswered:
                 self._socket.recv_into(buffer)
                 _, kind, _, sequence, _ = _MESSAGE.unpack_from(buffer)
+                place = (sequence - first) & _WORD
+                if place >= len(batch):
+                    continue  # left over from a batch that ended in an error
+                unanswered -= 1
                 if kind == NLMSG_ERROR:
                     self._check(-_ERROR.unpack_from(buffer, _MESSAGE.size)[0])
-                    continue
-                connection = batch[sequence - first]
-                backend = _backend(buffer)
-                if backend:
-                    found[connection] = backend
+                elif backend := _backend(buffer):
+                    found[batch[place]] = backend
         except OSError as error:
             raise _refused(error.errno or 0) from None
 
@@ -145,7 +148,7 @@ def _request(connection: Dialed, sequence: int) -> bytes:
     width = _NEST + len(source)
     addresses, ports = _NEST + 2 * width, _NEST + 3 * 8
     return layout.pack(
-        *(layout.size, IPCTNL_MSG_CT_GET, NLM_F_REQUEST, sequence & 0xFFFFFFFF, 0),
+        *(layout.size, IPCTNL_MSG_CT_GET, NLM_F_REQUEST, sequence & _WORD, 0),
         *(family, 0, 0),
         *(_NEST + addresses + ports, CTA_TUPLE_ORIG | NLA_F_NESTED),
         *(addresses, CTA_TUPLE_IP | NLA_F_NESTED),

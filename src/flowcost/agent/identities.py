@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flowcost import clock
 from flowcost.address import family, unpack
@@ -21,6 +23,7 @@ from flowcost.agent.identity import World, world
 from flowcost.agent.imds import Place
 from flowcost.agent.kubernetes import decode
 from flowcost.errors import FlowcostError, InventoryError
+from flowcost.model import Identity
 from flowcost.resolve import Layer
 
 LOG = logging.getLogger("flowcost.agent")
@@ -98,6 +101,8 @@ def read_files(directory: Path) -> dict[str, bytes]:
 class Identities:
     """The current `directory`, refreshed every `interval_s` seconds until closed.
 
+    A pod that is no longer listed is kept for `keep_s` seconds.
+
     `failures` counts refreshes that failed; `on_error` hears of them.
 
     Raises:
@@ -110,11 +115,14 @@ class Identities:
         source: Source,
         *,
         interval_s: float = 30.0,
+        keep_s: float = 900.0,
         on_error: Callable[[FlowcostError], None] | None = None,
     ) -> None:
         self.source = source
         self.failures = 0
         self._interval_s = interval_s
+        self._keep_s = keep_s
+        self._gone: dict[str, tuple[Identity, float]] = {}
         self._on_error = on_error or (lambda error: LOG.warning("identities: %s", error))
         self._wanted = threading.Event()
         self._fresh = threading.Condition()
@@ -158,9 +166,23 @@ class Identities:
 
     def _refresh(self) -> None:
         documents = self.source.documents()
-        if documents != self._documents:
-            self.directory = Directory(self.source.world(documents), clock.now())
+        if documents != self._documents or self._gone:
+            known = self._with_the_dead(self.source.world(documents), time.monotonic())
+            self.directory = Directory(known, clock.now())
             self._documents = documents
+
+    def _with_the_dead(self, known: World, now: float) -> World:
+        """Return the world with the pods that left it lately: their last bytes are to come."""
+        for uid, identity in self.directory.world.pods.items():
+            if uid not in known.pods and uid not in self._gone:
+                self._gone[uid] = identity, now + self._keep_s
+        self._gone = {
+            uid: (identity, until)
+            for uid, (identity, until) in self._gone.items()
+            if uid not in known.pods and now < until
+        }
+        dead = {uid: identity for uid, (identity, _) in self._gone.items()}
+        return replace(known, pods={**dead, **known.pods})
 
 
 def service_ranges(known: World, given: Sequence[str] = ()) -> tuple[str, ...]:
