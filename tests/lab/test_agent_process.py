@@ -58,7 +58,7 @@ def node(shop_cluster, bpffs, tmp_path):
         where = objects.place(shop_cluster.plan.nodes[0])
         agent = (
             *(sys.executable, "-m", "flowcost", "agent", "--node", "node-a", "--cluster", "lab"),
-            *("--kubernetes", str(world), "--declared", str(world / "declared.toml")),
+            *("--kubernetes", str(world), "--inventory", str(world / "declared.toml")),
             *("--provider", "aws", "--region", where.region, "--zone-id", where.zone_id),
             *("--vpc", where.vpc, "--spool", str(spool), "--pins", str(bpffs / "flowcost")),
             *("--cgroup", str(shop_cluster.node_roots["node-a"]), "--rows", "4096"),

@@ -140,6 +140,14 @@ def test_an_internet_transfer_pays_the_gateway_and_the_way_out(run):
     assert money.rounded(per_gib, 3) == "0.135"  # 0.045 to process, 0.09 to leave
 
 
+def test_a_gateway_in_another_zone_adds_the_hop_to_it(run):
+    result = run(next(one for one in SCENARIOS if one.name.endswith("in another zone")))
+    (out,) = [line for line in result.lines if line.direction is Direction.TRANSMIT]
+    assert "InterZone-Out" in {meter.operation for meter in out.verdict.meters}
+    per_gib = out.cost * money.GIB // out.bytes
+    assert money.rounded(per_gib, 3) == "0.155"  # both ends of the hop, processing, internet
+
+
 def test_a_pod_that_appears_while_the_agent_runs_is_known_before_its_bytes_are_booked(running):
     cluster, agents = running
     agent = agents.by_node["node-a"]

@@ -25,7 +25,7 @@ from flowcost.agent.spool import Spool
 from flowcost.agent.tally import Tally
 from flowcost.errors import NotPermittedError, NotSupportedError, UsageError
 from flowcost.price import RateBook, list_book, load_book
-from flowcost.resolve import declared
+from flowcost.resolve import Layer, aws_ranges, inventory
 
 NOBODY = Dialed(UNSPECIFIED, 1, UNSPECIFIED, 1, 6)
 LOG = logging.getLogger("flowcost.agent")
@@ -40,7 +40,12 @@ FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--api", metavar="URL", help="API server. Default: the cluster around this pod.")
 @click.option("--token-file", type=FILE, help="Bearer token for --api.")
 @click.option("--ca-file", type=FILE, help="Certificate authority of --api.")
-@click.option("--declared", "declared_file", type=FILE, help="declared.toml: networks, ways out.")
+@click.option(
+    "--inventory",
+    "inventory_path",
+    type=click.Path(path_type=Path, exists=True),
+    help="Routes, gateways, networks: an inventory, or a declared.toml.",
+)
 @click.option("--provider", default="", help="Cloud provider. Default: from instance metadata.")
 @click.option("--region", default="", help="Region, as us-east-1.")
 @click.option("--zone-id", default="", help="Availability zone id, as use1-az1.")
@@ -68,7 +73,7 @@ def command(
     api: str | None,
     token_file: Path | None,
     ca_file: Path | None,
-    declared_file: Path | None,
+    inventory_path: Path | None,
     provider: str,
     region: str,
     zone_id: str,
@@ -114,7 +119,7 @@ def command(
                 api=None if kubernetes else _api(api, token_file, ca_file),
                 directory=kubernetes,
                 zone_ids=_zones(zones),
-                layers=(declared.read(declared_file),) if declared_file else (),
+                layers=_layers(inventory_path),
             )
         )
         held.callback(identities.close)
@@ -179,6 +184,15 @@ def _api(url: str | None, token_file: Path | None, ca_file: Path | None) -> ApiS
     if url:
         return ApiServer(url, token_file=token_file, ca_file=ca_file)
     return in_cluster(os.environ)
+
+
+def _layers(path: Path | None) -> tuple[Layer, ...]:
+    """Return what is known beside Kubernetes, the ranges that AWS publishes included.
+
+    Pods and Services come fresh from the API; an inventory's older ones would contradict them.
+    """
+    layers = inventory.read(path) if path else [aws_ranges.layer()]
+    return tuple(layer for layer in layers if layer.source != "kubernetes")
 
 
 def _cgroup_root() -> Path:

@@ -77,6 +77,7 @@ SCENARIOS = (
     _tcp("host network to host network", "pod/proxy-b", "proxy-a", up=MIB, down=MIB, family=6),
     _tcp("same node, by Service", "service/stock", "batch-0", up=MIB, down=MIB, crosses=False),
     _tcp("internet through NAT, IPv4", INTERNET, up=MIB, down=10 * MIB),
+    _tcp("internet through NAT in another zone", INTERNET, "checkout-0", up=MIB, down=MIB),
     _tcp("internet, IPv6", INTERNET, up=MIB, down=10 * MIB, family=6),
     _udp("UDP connected, by Service", CHECKOUT, count=500, size=200),
     _udp("UDP unconnected, by Service", CHECKOUT, count=500, size=200, connected=False),
