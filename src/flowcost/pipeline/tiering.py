@@ -41,12 +41,13 @@ _KEYS = tuple(column.name for column in CHARGES if column.name not in _MEASURES)
 
 
 class _Use(Struct, frozen=True):
-    """What one meter counted in one region and hour."""
+    """What one meter counted in one region and hour; operations share a meter's tiers."""
 
     hour: datetime
     provider: str
     usage_type: str
     region: str
+    operation: str
     quantity: int
 
 
@@ -113,8 +114,8 @@ def _tiered_meters(con: DuckDBPyConnection, rates: RateBook) -> list[str]:
 
 def _uses(con: DuckDBPyConnection) -> list[_Use]:
     rows = con.execute(
-        "SELECT hour, provider, usage_type, region, sum(quantity)::BIGINT FROM metered"
-        " GROUP BY ALL ORDER BY ALL"
+        "SELECT hour, provider, usage_type, region, min(operation), sum(quantity)::BIGINT"
+        " FROM metered GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     return [_Use(*row) for row in rows]
 
@@ -146,7 +147,13 @@ def _meter(use: _Use) -> str:
 
 
 def _tiers(use: _Use, rates: RateBook, on: date) -> tuple[Rate, ...]:
-    found = rates.lookup(provider=use.provider, usage_type=use.usage_type, region=use.region, on=on)
+    found = rates.lookup(
+        provider=use.provider,
+        usage_type=use.usage_type,
+        operation=use.operation,
+        region=use.region,
+        on=on,
+    )
     return () if isinstance(found, NoRate) else found
 
 
