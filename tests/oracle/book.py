@@ -139,7 +139,7 @@ def derive(world: World, sheet: list[prices.Price] | None = None) -> Expected:
 
 def _priced(lines: dict, sheet: list[prices.Price], tiering: str) -> list[Charge]:
     """Price every line and sum what a report cannot tell apart."""
-    spent: dict[tuple, int] = defaultdict(int)
+    month = _Month()
     summed: dict[tuple, tuple[int, Fraction]] = {}
     for (charge, line, hour), amount in sorted(
         lines.items(), key=lambda item: (item[0][2], str(item[0]))
@@ -147,15 +147,11 @@ def _priced(lines: dict, sheet: list[prices.Price], tiering: str) -> list[Charge
         cost = charge.cost
         if line is not None and line.usage:
             place = (line.usage, line.operation, line.region, line.to_region)
-            steps = prices.tiers(sheet, *place, hour.date())
-            price = prices.marginal(steps)
-            cost = None if price is None else Fraction(amount, prices.GIB) * price
-            metered = tiering == "account_meter" and len(steps) > 1
-            if metered:
-                meter = (charge.payer_account, line.usage, hour.year, hour.month)
-                free = prices.FREE_EGRESS_GIB if "DataTransfer-Out" in line.usage else 0
-                cost = prices.climb(steps, spent[meter], amount, free)
-                spent[meter] += amount
+            rows = prices.fit(sheet, *place, hour.date())
+            price = prices.marginal(rows)
+            cost = None if price is None else Fraction(amount, prices.GIB) * price.usd
+            if tiering == "account_meter" and len(rows) > 1:
+                cost = month.cost(line.usage, rows, hour, amount)
         key = (replace(charge, cost=None), cost is None)
         quantity, before = summed.get(key, (0, Fraction(0)))
         summed[key] = (quantity + amount, before + (cost or 0))
@@ -166,6 +162,27 @@ def _priced(lines: dict, sheet: list[prices.Price], tiering: str) -> list[Charge
         ),
         key=lambda one: str(replace(one, cost=None)),
     )
+
+
+class _Month:
+    """One payer's months: what each meter counted, and what is left of the free 100 GiB."""
+
+    def __init__(self) -> None:
+        self.counted: dict[tuple, int] = defaultdict(int)
+        self.free: dict[tuple, int] = defaultdict(lambda: prices.FREE_EGRESS_GIB * prices.GIB)
+        self.hours: set[tuple] = set()
+
+    def cost(self, usage: str, rows: list[prices.Price], hour: datetime, amount: int) -> Fraction:
+        pool = usage.endswith("DataTransfer-Out-Bytes")
+        if (pool, hour) in self.hours:
+            raise NotImplementedError("AWS does not say how one hour's lines share a tier")
+        self.hours.add((pool, hour))
+        month = (hour.year, hour.month)
+        free = min(self.free[month], amount) if pool else 0
+        cost = prices.climb(rows, self.counted[usage, month], amount, free)
+        self.free[month] -= free
+        self.counted[usage, month] += amount
+        return cost
 
 
 def _provider(world: World, one: _Seen) -> str:

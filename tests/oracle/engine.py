@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -13,6 +15,7 @@ from flowcost.price import RateBook
 
 from .book import Charge, Expected
 
+BEYOND = "beyond the gateway: "
 CHARGES = """
 SELECT path, usage_type, operation, payer_account, resource_id, direction, leg, provenance,
        sum(quantity)::HUGEINT, sum(list_cost)::DECIMAL(38, 0), unit,
@@ -21,9 +24,24 @@ FROM charges GROUP BY ALL
 """
 
 
-def answer(folder: Path, rates: RateBook | None = None) -> tuple[Expected, set[str]]:
-    """Run the pipeline over `folder`; return what it charges and the rules it applied."""
-    with scenario.run(scenario.load(folder), rates) as outcome, duckdb.connect() as con:
+@dataclass(frozen=True)
+class Answer:
+    """What the product charges, and what it relied on."""
+
+    expected: Expected
+    rules: frozenset[str]
+    rates: frozenset[tuple]  # (usage type, operation, region, second region, tier start, since)
+
+
+@cache
+def _connection() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
+
+
+def answer(folder: Path, rates: RateBook | None = None) -> Answer:
+    """Run the pipeline over `folder` and read its ledger."""
+    with scenario.run(scenario.load(folder), rates) as outcome:
+        con = _connection()
         outcome.ledger.attach(con)
         rows = con.execute(CHARGES).fetchall()
         carried = con.execute("SELECT coalesce(sum(bytes), 0)::HUGEINT FROM charges").fetchall()
@@ -31,19 +49,22 @@ def answer(folder: Path, rates: RateBook | None = None) -> tuple[Expected, set[s
             "SELECT rule, evidence FROM verdicts WHERE verdict_id IN"
             " (SELECT verdict_id FROM charges)"
         ).fetchall()
+        used = con.execute(
+            "SELECT usage_type, operation, region, to_region, tier_from::HUGEINT, effective_from"
+            " FROM rates WHERE rate_id IN (SELECT rate_id FROM charges)"
+        ).fetchall()
     charges = []
     for *words, quantity, cost, unit, _ in rows:
         assert unit == "bytes"
         amount = None if cost is None else Fraction(int(cost), money.ONE)
         charges.append(Charge(*words, int(quantity), amount))
-    rules = {rule for rule, _ in verdicts}
-    rules |= {
-        line.removeprefix("beyond the gateway: ")
+    rules = {rule for rule, _ in verdicts} | {
+        line.removeprefix(BEYOND)
         for _, evidence in verdicts
         for line in evidence
-        if line.startswith("beyond the gateway: ")
+        if line.startswith(BEYOND)
     }
-    return summed(int(carried[0][0]), charges), rules
+    return Answer(summed(int(carried[0][0]), charges), frozenset(rules), frozenset(used))
 
 
 def summed(carried: int, charges: list[Charge]) -> Expected:

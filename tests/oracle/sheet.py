@@ -49,12 +49,12 @@ def read(path: Path | None = None) -> list[Price]:
         ]
 
 
-def tiers(
+def fit(
     sheet: list[Price], usage: str, operation: str, region: str, other: str, day: date
-) -> list[tuple[int, Fraction]]:
-    """Return (start in GiB, dollars per GiB) of the meter's tiers; empty if not on the sheet."""
+) -> list[Price]:
+    """Return the meter's rows on `day`, one per tier; empty if the meter is not on the sheet."""
     # `usage` is spelled with region codes in front: the meter is what remains.
-    fit = [
+    fitting = [
         row
         for row in sheet
         if (usage == row.meter or usage.endswith("-" + row.meter))
@@ -65,28 +65,30 @@ def tiers(
         and bool(row.other) == bool(other)
         and row.since <= day < row.until
     ]
-    exact = [row for row in fit if "*" not in (row.region, row.other)]
-    near = [row for row in fit if row.region != "*"]
-    chosen = exact or near or fit
+    exact = [row for row in fitting if "*" not in (row.region, row.other)]
+    near = [row for row in fitting if row.region != "*"]
+    chosen = exact or near or fitting
     longest = max((len(row.meter) for row in chosen), default=0)
-    return sorted((row.from_gib, row.usd) for row in chosen if len(row.meter) == longest)
+    return sorted(
+        (row for row in chosen if len(row.meter) == longest), key=lambda row: row.from_gib
+    )
 
 
-def marginal(steps: list[tuple[int, Fraction]]) -> Fraction | None:
+def marginal(rows: list[Price]) -> Price | None:
     """Return the price of the next byte without knowing the account: the first that is not free."""
-    return next((usd for _, usd in steps if usd), steps[0][1] if steps else None)
+    return next((row for row in rows if row.usd), rows[0] if rows else None)
 
 
-def climb(steps: list[tuple[int, Fraction]], before: int, amount: int, free_gib: int) -> Fraction:
+def climb(rows: list[Price], before: int, amount: int, free: int) -> Fraction:
     """Return the cost of `amount` bytes after `before` bytes of the month.
 
-    The first `free_gib` cost nothing and lie inside the first tier.
+    Of these the first `free` cost nothing; they count as used in the tier they fall into.
     """
     total = Fraction(0)
-    bounds = [(0, Fraction(0)), (free_gib, steps[0][1]), *steps[1:]] if free_gib else steps
-    for index, (start, usd) in enumerate(bounds):
-        end = bounds[index + 1][0] * GIB if index + 1 < len(bounds) else before + amount
-        part = min(before + amount, end) - max(before, start * GIB)
+    begin, end = before + min(free, amount), before + amount
+    for index, row in enumerate(rows):
+        top = rows[index + 1].from_gib * GIB if index + 1 < len(rows) else end
+        part = min(end, top) - max(begin, row.from_gib * GIB)
         if part > 0:
-            total += Fraction(part, GIB) * usd
+            total += Fraction(part, GIB) * row.usd
     return total

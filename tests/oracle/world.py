@@ -7,6 +7,7 @@ import ipaddress
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -27,6 +28,7 @@ def _inside(address: Address, blocks: tuple[str, ...]) -> bool:
     return any(address in ipaddress.ip_network(block) for block in blocks)
 
 
+@cache
 def reach(address: Address) -> str:
     """Return housekeeping, nowhere, private or public."""
     if _inside(address, HOUSEKEEPING):

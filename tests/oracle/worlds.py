@@ -1,13 +1,15 @@
 """Random worlds as scenario folders: networks, devices, routes, sensors and flows from one seed.
 
 A world need not be sensible, only possible: routes that are missing, zones nobody declared,
-sensors at one end, gateways in other accounts, days on either side of a change of rules.
+sensors at one end, gateways in other accounts, days on either side of a change of rules. Worlds
+at different slots use different addresses and names, so that several share a folder (and a run).
 """
 
 from __future__ import annotations
 
 import csv
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,13 +57,20 @@ class Network:
 class Builder:
     """One seed's world, table by table."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, slot: int) -> None:
         self.dice = random.Random(seed)
-        self.seed = seed
+        self.slot = slot
         self.tables: list[str] = []
         self.networks: list[Network] = []
         self.strangers: list[str] = []
         self.gateways: list[str] = []
+
+    @property
+    def transit(self) -> str:
+        return f"tgw-{self.slot}"
+
+    def block(self, half: str) -> str:
+        return f"{half}.{self.slot}.0/24"
 
     def often(self, chance: float) -> bool:
         return self.dice.random() < chance
@@ -142,22 +151,23 @@ class Builder:
                 self.gateway(f"vpce-{one.number}", kind, [address], **where)
                 self.strangers.append(address)
         zone = self.zone(first.region) if self.often(0.5) else ""
-        self.gateway("tgw", "transit_gateway", [], **self.place(first.region, ACCOUNTS[2], zone))
-        self.gateway("vpn", "vpn", [], **self.place(first.region, ACCOUNTS[0]))
+        transit = self.place(first.region, ACCOUNTS[2], zone)
+        self.gateway(f"tgw-{self.slot}", "transit_gateway", [], **transit)
+        self.gateway(f"vpn-{self.slot}", "vpn", [], **self.place(first.region, ACCOUNTS[0]))
         location = self.dice.choice(("EqDC2", "EqSV5", ""))
-        self.gateway("dx", "direct_connect", [], **self.place(location, ACCOUNTS[0]))
+        self.gateway(f"dx-{self.slot}", "direct_connect", [], **self.place(location, ACCOUNTS[0]))
 
     def outside(self) -> None:
         regions = [one.region for one in self.networks]
         for index, (kind, block, address) in enumerate(
             (
-                ("service", "52.216.0.0/15", "52.216.7.7"),
-                ("service", "2600:1fa0::/32", "2600:1fa0::7"),
-                ("ec2_public", "3.80.0.0/12", "3.80.7.7"),
-                ("ec2_public", "2600:1f14::/32", "2600:1f14::7"),
-                ("cloudfront", "13.32.0.0/15", "13.32.7.7"),
-                ("global_accelerator", "75.2.0.0/17", "75.2.7.7"),
-                ("on_premises", "192.168.0.0/16", "192.168.7.7"),
+                ("service", self.block("52.216"), f"52.216.{self.slot}.7"),
+                ("service", f"2600:1fa0:{self.slot}::/48", f"2600:1fa0:{self.slot}::7"),
+                ("ec2_public", self.block("3.80"), f"3.80.{self.slot}.7"),
+                ("ec2_public", f"2600:1f14:{self.slot}::/48", f"2600:1f14:{self.slot}::7"),
+                ("cloudfront", self.block("13.32"), f"13.32.{self.slot}.7"),
+                ("global_accelerator", self.block("75.2"), f"75.2.{self.slot}.7"),
+                ("on_premises", self.block("192.168"), f"192.168.{self.slot}.7"),
             )
         ):
             region = self.dice.choice([*regions, "us-west-2"])
@@ -169,7 +179,7 @@ class Builder:
             "fd00:ec2::254", "224.0.0.9", "64:ff9b::808:808", "fd12::7",
         )  # fmt: skip
         for host, one in enumerate(self.networks, 1):
-            address = f"3.80.1.{host}"
+            address = f"3.80.{self.slot}.{100 + host}"
             where = self.place(one.region, one.account, self.zone(one.region), one.name)
             kind = self.dice.choice(("", "application_lb", "nat_gateway"))
             resource = f"eip-{one.number}"
@@ -183,25 +193,25 @@ class Builder:
             home = {f"10.{one.number}.0.0/16", f"2600:1f18:{one.number:x}00::/56"}
             for block in sorted(home):
                 self.route(one, block, "local")
-            ways = [one.nat, one.nat, "internet_gateway", "tgw", "blackhole", "vpce-x", "unknown"]
+            ways = [one.nat, one.nat, "internet_gateway", "internet_gateway", self.transit]
+            ways += "blackhole", "unknown"
             self.route(one, "0.0.0.0/0", self.dice.choice([way for way in ways if way]))
             self.route(one, "::/0", self.dice.choice(("internet_gateway", "egress_only_gateway")))
             if one.nat and self.often(0.5):
                 self.route(one, "64:ff9b::/96", one.nat)
             if self.often(0.5):
-                self.route(one, "52.216.0.0/15", "gateway_endpoint")
+                self.route(one, self.block("52.216"), "gateway_endpoint")
             if self.often(0.7):
-                way = self.dice.choice(("vpn", "dx", "local_gateway"))
-                self.route(one, "192.168.0.0/16", way)
+                way = self.dice.choice((f"vpn-{self.slot}", f"dx-{self.slot}", "local_gateway"))
+                self.route(one, self.block("192.168"), way)
             for other in self.networks:
                 if other is not one and self.often(0.8):
-                    way = self.dice.choice(("vpc_peering", "vpc_peering", "tgw"))
+                    way = self.dice.choice(("vpc_peering", "vpc_peering", self.transit))
                     self.route(one, f"10.{other.number}.0.0/16", way)
                     if self.often(0.5):
                         self.route(one, f"2600:1f18:{other.number:x}00::/56", way)
 
     def route(self, one: Network, block: str, via: str) -> None:
-        via = "internet_gateway" if via == "vpce-x" else via
         self.table("route", **{"from": one.name, "to": block, "via": via})
 
     def rows(self, days: list[str]) -> list[dict[str, str]]:
@@ -212,7 +222,7 @@ class Builder:
             version = ":" in local
             far = [address for _, address in ends] + self.strangers
             remote = self.dice.choice([a for a in far if (":" in a) is version and a != local])
-            hour = f"{self.dice.choice(days)}T{self.dice.choice(('09', '23'))}"
+            hour = f"{self.dice.choice(days)}T09"
             row = {
                 "window_start": f"{hour}:00:00Z",
                 "window_end": f"{hour}:10:00Z",
@@ -225,7 +235,7 @@ class Builder:
             if one.nat and self.often(0.2):
                 row |= {"observer_type": "gateway", "via": one.nat}
             elif self.often(0.05):
-                row |= {"observer_type": "gateway", "via": "tgw"}
+                row |= {"observer_type": "gateway", "via": self.transit}
             elif row["observer_type"] == "interface" and self.often(0.4):
                 row["traffic_path"] = str(self.dice.choice((1, 3, 4, 7, 8)))
                 row["next_hop_type"] = self.dice.choice(("", "", "transit_gateway", "nat_gateway"))
@@ -237,23 +247,29 @@ class Builder:
         return rows
 
 
-def write(seed: int, folder: Path) -> Path:
-    """Write the world of `seed` as a scenario folder below `folder`; return the folder."""
-    one = Builder(seed)
+def build(seed: int, slot: int) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the tables and rows of the world of `seed` at `slot` (0 to 50)."""
+    one = Builder(seed, slot)
     regions = one.dice.sample(sorted(ZONES), 2)
     if one.often(0.6):
         regions[0] = "us-east-1"
     for number in range(1, one.dice.randint(2, 4) + 1):
-        one.network(number, one.dice.choice(regions))
+        one.network(5 * slot + number, one.dice.choice(regions))
     one.devices()
     one.outside()
     one.routes()
-    target = folder / f"world-{seed}"
+    return one.tables, one.rows(one.dice.sample(DAYS, 2))
+
+
+def write(seeds: Sequence[int], folder: Path) -> Path:
+    """Write the worlds of `seeds` as one scenario folder below `folder`; return the folder."""
+    target = folder / f"worlds-{seeds[0]}-{len(seeds)}"
     target.mkdir()
-    (target / "scenario.toml").write_text(f'title = "world {seed}"\ntext = "random"\n')
-    (target / "declared.toml").write_text("\n".join(one.tables))
+    built = [build(seed, slot) for slot, seed in enumerate(seeds)]
+    (target / "scenario.toml").write_text(f'title = "worlds {seeds}"\ntext = "random"\n')
+    (target / "declared.toml").write_text("\n".join(t for tables, _ in built for t in tables))
     with (target / "flows.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(one.rows(one.dice.sample(DAYS, 2)))
+        writer.writerows(row for _, rows in built for row in rows)
     return target
