@@ -46,21 +46,20 @@ class Scenario(Struct, frozen=True, kw_only=True):
 
 
 _LATE = "packets that arrive after the socket is gone: no cgroup sees them"
-_REFUSED = "a refusing host answers from no socket: its end sees nothing"
 
 
 def _tcp(name: str, to: str, client: str = "cart-0", **options: Any) -> Scenario:  # noqa: ANN401
-    known = {
-        key: options.pop(key) for key in ("family", "loss", "crosses", "gap") if key in options
-    }
-    return Scenario(name=name, client=client, do="tcp", to=to, arguments=options, **known)
+    return _scenario("tcp", name, to, client, options)
 
 
 def _udp(name: str, to: str, client: str = "cart-0", **options: Any) -> Scenario:  # noqa: ANN401
-    known = {
-        key: options.pop(key) for key in ("family", "loss", "crosses", "gap") if key in options
-    }
-    return Scenario(name=name, client=client, do="udp", to=to, arguments=options, **known)
+    return _scenario("udp", name, to, client, options)
+
+
+def _scenario(do: str, name: str, to: str, client: str, options: dict[str, Any]) -> Scenario:
+    """Return a scenario; options that are no field of it are the command's own arguments."""
+    fields = {key: options.pop(key) for key in (*options,) if key in Scenario.__struct_fields__}
+    return Scenario(name=name, client=client, do=do, to=to, arguments=options, **fields)
 
 
 CHECKOUT, DIRECT = "service/checkout", "pod/checkout-0"
