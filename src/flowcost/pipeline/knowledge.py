@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
+from math import ceil
 
 from flowcost import clock
 from flowcost.model import GatewayKind
@@ -13,8 +14,10 @@ from flowcost.sources.knowledge import Interface, Knowledge, NatGateway
 def knowledge_of(resolution: Resolution) -> Knowledge:
     """Return what the readers need of a resolution: gateways, interfaces, changed addresses."""
     nats = (GatewayKind.NAT_GATEWAY, GatewayKind.REGIONAL_NAT_GATEWAY)
+    # Records start at whole seconds: the first that belongs to the next owner starts at or after
+    # the edge.
     changes = {
-        (host.address, int(clock.hour_of(edge).timestamp()))
+        (host.address, ceil(edge.timestamp()))
         for host in resolution.hosts
         for edge in (host.valid_from, host.valid_to)
         if edge.astimezone(UTC) != clock.hour_of(edge)

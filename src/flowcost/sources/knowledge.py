@@ -43,8 +43,9 @@ class Interface(Struct, frozen=True, kw_only=True):
 class Knowledge(Struct, frozen=True, kw_only=True):
     """All of it.
 
-    `changes` are (address, start of a UTC hour in Unix seconds): within that hour the address
-    belonged to more than one owner, so its rows keep their exact times.
+    `changes` are (address, instant in Unix seconds) at which an address changed hands inside an
+    hour: records that start from then on are kept apart from those before, in flows whose
+    `window_start` is that instant. Changes on the hour need none of this.
     """
 
     gateways: tuple[NatGateway, ...] = ()

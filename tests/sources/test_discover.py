@@ -1,0 +1,66 @@
+"""Which files there are, and what their rows show where no inventory helps."""
+
+import pytest
+
+from flowcost.errors import SourceError
+from flowcost.sources import discover, infer
+from flowcost.sources.knowledge import Knowledge
+from flowcost.sources.report import Fate
+from tests.sources.logs import ROW, read, rows, write_parquet, write_text
+from tests.sources.test_nat import NINE
+
+NAME = "123456789010_vpcflowlogs_us-east-1_{}_20261005T1200Z_{}.log.gz"
+EGRESS = {"flow-direction": "egress"}
+
+
+def test_a_provider_name_tells_account_region_flow_log_and_slot(tmp_path):
+    path = tmp_path / NAME.format("fl-0a1", "ab12")
+    write_text(path, rows(EGRESS))
+    (file,) = discover.local(tmp_path)
+    assert (file.account, file.region, file.flow_log_id) == ("123456789010", "us-east-1", "fl-0a1")
+    assert file.slot.isoformat() == "2026-10-05T12:00:00+00:00"
+
+
+def test_a_tree_of_several_formats_and_prefixes_is_read_whole(tmp_path):
+    plain = tmp_path / "AWSLogs/123456789010/vpcflowlogs/us-east-1/2026/10/05"
+    hive = tmp_path / "AWSLogs/aws-account-id=1/aws-service=vpcflowlogs/aws-region=r/year=2026"
+    for folder in (plain, hive):
+        folder.mkdir(parents=True)
+    write_text(plain / NAME.format("fl-0a1", "1"), rows(EGRESS))
+    write_parquet(hive / "x.log.parquet", rows(EGRESS))
+    write_text(hive / "x.log", rows(EGRESS), ROW_V2)
+    (hive / "_SUCCESS").write_text("")
+    (hive / "notes.md").write_text("no log")
+    files, findings = discover.unique(discover.local(tmp_path))
+    assert findings == []
+    assert sorted(file.format for file in files) == ["parquet", "text", "text"]
+    assert [read(file.path)[1].rows for file in files] == [1, 1, 1]
+
+
+ROW_V2 = [name for name in ROW if name not in ("pkt-srcaddr", "pkt-dstaddr", "az-id")]
+
+
+def test_copies_of_one_object_are_read_once(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_text(tmp_path / folder / NAME.format("fl-0a1", "1"), rows(EGRESS))
+    files, findings = discover.unique(discover.local(tmp_path))
+    assert len(files) == 1
+    assert [f.code for f in findings] == ["flow-log-copy"]
+
+
+def test_a_path_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(SourceError, match="no such file"):
+        list(discover.local(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("write", [write_text, write_parquet])
+def test_nat_gateways_are_inferred_from_their_rows(tmp_path, write):
+    path = tmp_path / ("a.log" if write is write_text else "a.parquet")
+    write(path, NINE)
+    files = list(discover.local(path))
+    gateways = infer.nat_gateways(files)
+    assert [(g.id, len(g.addresses)) for g in gateways] == [("eni-n", 1)]
+    flows, report = read(path, Knowledge(gateways=gateways))
+    assert sum(flow["bytes"] for flow in flows) / (1 << 30) == 6.00
+    assert report.tally(Fate.TRANSIT).bytes == 2 << 30
