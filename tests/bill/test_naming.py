@@ -23,7 +23,8 @@ def words(**given):
 @pytest.mark.parametrize(
     ("description", "region", "expected"),
     [
-        ("$0.010 per GB - regional data transfer - in/out/between EC2 AZs or using ELB", "eu-west-1", ("EU-DataTransfer-Regional-Bytes", "bytes")),
+        ("$0.010 per GB - regional data transfer - in/out/between EC2 AZs or using ELB",
+         "eu-west-1", ("EU-DataTransfer-Regional-Bytes", "bytes")),
         ("$0.090 per GB - first 10 TB / month data transfer out beyond the global free tier",
          "us-east-2", ("USE2-DataTransfer-Out-Bytes", "bytes")),
         ("$0.000 per GB - data transfer out under the monthly global free tier", "sa-east-1",

@@ -14,7 +14,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowcost.bill.cells import resource_sql
+from flowcost.bill.cells import booked_resource_sql
 from flowcost.bill.fixed import AllocateFixed
 from flowcost.bill.read import Bill, read
 from flowcost.bill.reconcile import engine, reconcile
@@ -35,7 +35,7 @@ SELECT row_number() OVER (ORDER BY hash(c)) AS row, c.*, l.cell
 FROM charges c
 LEFT JOIN ledger_cells l ON c.unit = 'bytes' AND c.usage_type <> ''
     AND l.account = c.payer_account AND l.hour = c.hour
-    AND l.resource = {resource_sql("c.resource_id")}
+    AND l.resource = {booked_resource_sql("c.resource_id", "c.usage_type")}
     AND l.usage_type = c.usage_type AND l.operation = c.operation
 """
 

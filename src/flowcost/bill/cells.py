@@ -34,6 +34,26 @@ def resource_sql(column: str) -> str:
     return f"CASE WHEN starts_with({column}, 'arn:') THEN {typed} ELSE {column} END"
 
 
+# Processing is billed on the device, by its id. Seen from a client, the ledger may know only the
+# client's: such a charge names no resource that the bill could have.
+_DEVICES = {
+    "TransitGateway-Bytes": "tgw-attach-",
+    "NatGateway-Bytes": "nat-",
+    "VpcEndpoint-Bytes": "vpce-",
+    "VpcEndpoint-GWLBE-Bytes": "vpce-",
+}
+
+
+def booked_resource_sql(resource: str, usage_type: str) -> str:
+    """Return SQL of the resource under which the bill would have a charge; empty if unknown."""
+    bare = resource_sql(resource)
+    unknown = " OR ".join(
+        f"(ends_with({usage_type}, '{meter}') AND NOT starts_with({bare}, '{prefix}'))"
+        for meter, prefix in _DEVICES.items()
+    )
+    return f"CASE WHEN {unknown} THEN '' ELSE {bare} END"
+
+
 # Cells are numbered by content, so that ties of a split do not depend on threads; a hash sorts
 # faster than five texts.
 CELLS = f"""
@@ -41,8 +61,8 @@ CREATE OR REPLACE TEMP TABLE ledger_cells AS
 SELECT row_number() OVER (ORDER BY hash({", ".join(PARTITIONED)})) AS cell, *,
        CAST(hour AS DATE) AS day, CAST(date_trunc('month', hour) AS DATE) AS month, bytes AS rest
 FROM (
-    SELECT payer_account AS account, hour, {resource_sql("resource_id")} AS resource, usage_type,
-           operation, CAST(sum(quantity) AS BIGINT) AS bytes,
+    SELECT payer_account AS account, hour,
+           {booked_resource_sql("resource_id", "usage_type")} AS resource, usage_type, operation, CAST(sum(quantity) AS BIGINT) AS bytes,
            CAST(coalesce(sum(list_cost), 0) AS DECIMAL(38,0)) AS list_cost
     FROM charges
     WHERE unit = 'bytes' AND usage_type <> ''

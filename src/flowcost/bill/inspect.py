@@ -45,7 +45,8 @@ _CHECKS = {
     "bill-rounding": (
         "warning",
         (
-            "provider = 'aws' AND unit_price IS NOT NULL AND contracted_cost IS NOT NULL AND grain = 'hour' AND"
+            "provider = 'aws' AND grain = 'hour' AND unit_price IS NOT NULL"
+            " AND contracted_cost IS NOT NULL AND"
             f" CAST(contracted_cost AS HUGEINT) // {DIGIT} <> {cost_sql('quantity', 'unit_price')}"
         ),
         "cost is not quantity times price at ten places: amortised, or a blended price",
