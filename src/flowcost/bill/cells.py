@@ -56,13 +56,14 @@ def booked_resource_sql(resource: str, usage_type: str) -> str:
 
 # Cells are numbered by content, so that ties of a split do not depend on threads; a hash sorts
 # faster than five texts.
+_BOOKED = booked_resource_sql("resource_id", "usage_type")
 CELLS = f"""
 CREATE OR REPLACE TEMP TABLE ledger_cells AS
 SELECT row_number() OVER (ORDER BY hash({", ".join(PARTITIONED)})) AS cell, *,
        CAST(hour AS DATE) AS day, CAST(date_trunc('month', hour) AS DATE) AS month, bytes AS rest
 FROM (
-    SELECT payer_account AS account, hour,
-           {booked_resource_sql("resource_id", "usage_type")} AS resource, usage_type, operation, CAST(sum(quantity) AS BIGINT) AS bytes,
+    SELECT payer_account AS account, hour, {_BOOKED} AS resource, usage_type, operation,
+           CAST(sum(quantity) AS BIGINT) AS bytes,
            CAST(coalesce(sum(list_cost), 0) AS DECIMAL(38,0)) AS list_cost
     FROM charges
     WHERE unit = 'bytes' AND usage_type <> ''

@@ -47,7 +47,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
     lines: int
     billed_bytes: int
-    ledger_bytes: int
+    met_bytes: int
     unbilled_bytes: int
     billed_cost: int
     attributed_cost: int
@@ -192,17 +192,17 @@ def summary(con: DuckDBPyConnection) -> Summary:
     """Return the reconciliation in a few sums."""
     [row] = con.execute(
         "SELECT (SELECT count(*) FROM billed), (SELECT coalesce(sum(bytes), 0) FROM billed),"
-        " (SELECT coalesce(sum(bytes), 0) FROM ledger_cells),"
+        " (SELECT coalesce(sum(bytes), 0) FROM line_shares WHERE pool IS NOT NULL),"
         " (SELECT coalesce(sum(bytes), 0) FROM unbilled),"
         " (SELECT coalesce(sum(cost), 0) FROM billed),"
         " (SELECT coalesce(sum(cost), 0) FROM line_shares WHERE pool IS NOT NULL),"
         " (SELECT coalesce(sum(cost), 0) FROM line_shares WHERE pool IS NULL)"
     ).fetchall()
-    lines, billed, booked, beyond, cost, attributed, residual = map(int, row)
+    lines, billed, met, beyond, cost, attributed, residual = map(int, row)
     return Summary(
         lines=lines,
         billed_bytes=billed,
-        ledger_bytes=booked,
+        met_bytes=met,
         unbilled_bytes=beyond,
         billed_cost=cost,
         attributed_cost=attributed * DIGIT,

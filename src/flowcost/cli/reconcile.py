@@ -141,15 +141,16 @@ def _page(bill: Bill, found: Summary, sections: dict[str, Table], findings: list
     """Return the report: what the bill is, the sums, each table that has rows, the findings."""
     months = ", ".join(f"{month:%Y-%m}" for month in bill.months)
     state = "final" if bill.final else "an estimate"
-    agrees = agreement(found.ledger_bytes, found.billed_bytes)
+    agrees = agreement(found.met_bytes, found.billed_bytes)
     owned = share(found.attributed_cost, found.billed_cost)
     text = [
         f"Bill of {months}, payer {bill.payer or 'not named'}, {bill.currency}, {state}:",
         f"  network usage   {dollars(found.billed_cost)} on {found.lines} lines",
         f"  with an owner   {dollars(found.attributed_cost)} ({owned})",
         f"  without         {dollars(found.residual_cost)}",
-        f"  billed          {binary(found.billed_bytes)}",
-        f"  booked          {binary(found.ledger_bytes)} ({agrees})",
+        f"  billed bytes    {binary(found.billed_bytes)}",
+        f"  of these met    {binary(found.met_bytes)} ({agrees})",
+        f"  booked beyond   {binary(found.unbilled_bytes)}",
     ]
     for name, table in sections.items():
         if table.rows:
