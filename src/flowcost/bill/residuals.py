@@ -92,9 +92,7 @@ WHERE r.rest > coalesce(u.bytes, 0)
 NOT_BYTES = """
 INSERT INTO line_residuals
 SELECT line, CASE counts WHEN 'hours' THEN 'fixed_hours' WHEN 'gbps_hours' THEN 'fixed_hours'
-                         WHEN 'lcu_hours' THEN 'capacity_units'
-                         ELSE CASE WHEN counts = 'bytes' THEN 'sensor_difference'
-                                   ELSE 'other_unit' END END, 0
+                         WHEN 'lcu_hours' THEN 'capacity_units' ELSE 'other_unit' END, 0
 FROM billed WHERE (counts <> 'bytes' OR bytes = 0) AND cost <> 0
     AND line NOT IN (SELECT line FROM line_parts)
 """
