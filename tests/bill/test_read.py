@@ -206,7 +206,7 @@ def test_the_wrong_month_is_refused_and_the_bills_own_is_named(tmp_path, con):
         read(con, [path], month=date(2026, 8, 1))
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.csv.gz", "a.zip"])
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.csv.gz", "a.zip"])
 def test_a_file_cut_short_is_refused_by_name(name, tmp_path, con):
     write = made.write_cur2 if name.endswith("parquet") else made.write_legacy
     path = write(tmp_path / name, LINES)
