@@ -198,7 +198,9 @@ class Meter(Struct, frozen=True, kw_only=True):
 
     `usage_type` and `operation` are the provider's words, region prefix included, so that they
     join the bill. `region` prices it; `to_region` is set on inter-region meters. `at` says whose
-    account and resource carry the line.
+    account and resource carry the line. `hop` marks the legs between a client and its gateway:
+    each end's own, so the far one is implied; what a gateway does with a byte it was seen to
+    carry is not.
     """
 
     usage_type: str
@@ -207,6 +209,7 @@ class Meter(Struct, frozen=True, kw_only=True):
     to_region: str = ""
     at: Position = Position.LOCAL
     leg: Leg = Leg.TRANSMIT
+    hop: bool = False
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -221,8 +224,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     def provenance(self, meter: Meter, observer: Position) -> Provenance:
         """Return whether `meter` was seen at its own end or follows from `observer`'s sight."""
-        seen = meter.at is observer or meter.leg is Leg.PROCESSING
-        return Provenance.OBSERVED if seen else Provenance.IMPLIED
+        unseen = meter.hop and meter.at is not observer
+        return Provenance.IMPLIED if unseen else Provenance.OBSERVED
 
 
 class Rate(Struct, frozen=True, kw_only=True):

@@ -274,7 +274,11 @@ def _booked(
         if one.row.at_gateway and line.end == near_end and answered:
             continue  # the client's own sensor answers for its end
         seen_at = "gateway" if one.row.at_gateway else near_end
-        observed = line.end == seen_at or line.role == "processing"
+        # The two legs between a client and its gateway are each end's own, and only seen there;
+        # whatever else a byte fires on its way follows from having been seen.
+        crossing = line.operation.startswith("InterZone") or "xAZ" in line.usage
+        unknown_hop = not line.usage and line.end == near_end
+        observed = line.end == seen_at or not (crossing or unknown_hop)
         place = one.way.device if line.end == "gateway" else one.near
         resource = one.gateway if line.end == "gateway" else one.near.resource
         provenance = "observed" if observed else "implied"

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import structs
+
 from flowcost.model import (
     Direction,
     EndKind,
@@ -183,7 +185,7 @@ def hop_to_gateway(facts: Facts) -> tuple[Meter, ...]:
     if facts.gateway is GatewayKind.REGIONAL_NAT_GATEWAY:
         return ()  # present in the client's own zone
     if not facts.local_az or not facts.gateway_az:
-        return unpriced(facts)
+        return _hop(unpriced(facts))
     if facts.local_az == facts.gateway_az:
         return ()
     # The gateway receives what the client sends, so its leg runs the other way.
@@ -194,7 +196,11 @@ def hop_to_gateway(facts: Facts) -> tuple[Meter, ...]:
         at=Position.GATEWAY,
         leg=Leg.RECEIVE if _out(facts) else Leg.TRANSMIT,
     )
-    return (*_client_leg(facts), gateway_leg)
+    return _hop((*_client_leg(facts), gateway_leg))
+
+
+def _hop(legs: tuple[Meter, ...]) -> tuple[Meter, ...]:
+    return tuple(structs.replace(leg, hop=True) for leg in legs)
 
 
 def _client_leg(facts: Facts) -> tuple[Meter, ...]:
@@ -206,7 +212,7 @@ def zone_hop(facts: Facts) -> tuple[Meter, ...]:
     """Charge the client for another zone's endpoint or attachment (before 2022-04-01)."""
     if not facts.local_az or not facts.gateway_az or facts.local_az == facts.gateway_az:
         return ()
-    return _client_leg(facts)
+    return _hop(_client_leg(facts))
 
 
 def vpn_egress(facts: Facts) -> tuple[Meter, ...]:
