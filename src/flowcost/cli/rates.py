@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from flowcost import clock, usage_types
+from flowcost.cli.options import format_option
 from flowcost.errors import EXIT_FINDINGS, RateError, UsageError
 from flowcost.model import Rate
 from flowcost.price import (
@@ -36,7 +37,7 @@ from flowcost.views.rates import (
     book_row,
     rate_row,
 )
-from flowcost.views.tables import FORMATS, render
+from flowcost.views.tables import render
 
 book_option = click.option(
     "--book",
@@ -44,9 +45,6 @@ book_option = click.option(
     type=click.Path(path_type=Path),
     multiple=True,
     help="Operator book (CSV, folder or JSON price table) laid over the list; later ones win.",
-)
-format_option = click.option(
-    "--format", "form", type=click.Choice(list(FORMATS)), default="table", show_default=True
 )
 on_option = click.option(
     "--on",

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from flowcost.model import Finding
-from flowcost.resolve import Resolution
+from flowcost.resolve import PEERING_ATTACHMENT, Resolution
 
 
 def uncovered(partials: Iterable[Path], resolution: Resolution) -> list[Finding]:
@@ -25,7 +25,7 @@ def uncovered(partials: Iterable[Path], resolution: Resolution) -> list[Finding]
     seen = {observer for (observer,) in rows}
     silent: dict[str, list[str]] = {}
     for interface in resolution.interfaces:
-        if interface.id not in seen:
+        if interface.id not in seen and interface.type != PEERING_ATTACHMENT:
             silent.setdefault(interface.account, []).append(interface.id)
     return [
         Finding(

@@ -7,7 +7,7 @@ from math import ceil
 
 from flowcost import clock
 from flowcost.model import GatewayKind
-from flowcost.resolve import Resolution
+from flowcost.resolve import PEERING_ATTACHMENT, Resolution
 from flowcost.sources.knowledge import Interface, Knowledge, NatGateway
 
 
@@ -36,6 +36,10 @@ def knowledge_of(resolution: Resolution) -> Knowledge:
         interfaces=tuple(
             Interface(id=one.id, blocks=one.blocks, type=one.type, forwards=one.forwards)
             for one in resolution.interfaces
+            if one.type != PEERING_ATTACHMENT
+        ),
+        peering_attachments=frozenset(
+            one.id for one in resolution.interfaces if one.type == PEERING_ATTACHMENT
         ),
         changes=frozenset(changes),
     )

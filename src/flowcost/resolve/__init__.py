@@ -16,6 +16,9 @@ from flowcost.model import Finding, GatewayKind, Identity
 ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 FOREVER = datetime(9999, 12, 31, tzinfo=UTC)
 
+# The type of a transit gateway's peering attachment as an observation point.
+PEERING_ATTACHMENT = "transit_gateway_peering_attachment"
+
 # Where two sources describe the same block, the earlier name here fills an attribute first.
 PRECEDENCE = (
     "kubernetes",

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from flowcost.address import pack
 from flowcost.model import EndKind, GatewayKind, Identity
-from flowcost.resolve import Claim, Gateway, tags
+from flowcost.resolve import PEERING_ATTACHMENT, Claim, Gateway, NetworkInterface, tags
 from flowcost.resolve.aws_directory import Place, Tag
 from flowcost.resolve.aws_interfaces import Interface, Interfaces
 from flowcost.resolve.aws_network import Networks
@@ -159,6 +159,17 @@ class Gateways:
         for gateway in map(self._endpoint, self.endpoints.values()):
             for address in sorted(gateway.addresses):
                 yield Claim(first=address, last=address, identity=gateway.identity)
+
+    def peering_attachments(self) -> Iterator[NetworkInterface]:
+        """Yield attachments that lead to a transit gateway of another region or account.
+
+        What comes in through one was processed, and charged, on the other side.
+        """
+        for name, attachment in self.attachments.items():
+            if attachment.resource_type == "peering":
+                yield NetworkInterface(
+                    id=name, account=attachment.resource_owner_id, type=PEERING_ATTACHMENT
+                )
 
     def _attachments(self) -> Iterator[Attachment]:
         known = self._place.read("describe-transit-gateway-attachments", _Attachments)

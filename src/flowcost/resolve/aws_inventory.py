@@ -54,7 +54,7 @@ def read(inventory: Path) -> AwsInventory:
                 claims=tuple(chain.from_iterable(one.hosts for one in found)),
                 gateways=tuple(chain.from_iterable(one.gateways for one in found)),
                 routes=tuple(chain.from_iterable(one.routes for one in found)),
-                interfaces=tuple(chain.from_iterable(one.interfaces.observed() for one in found)),
+                interfaces=tuple(chain.from_iterable(one.observed for one in found)),
                 findings=tuple(chain.from_iterable(one.findings for one in found)),
             ),
             Layer(
@@ -89,6 +89,7 @@ class _Regional:
             routes = Routes(networks, gateways)
             self.gateways = list(gateways.all())
             self.routes = list(routes.routes())
+            self.observed = [*self.interfaces.observed(), *gateways.peering_attachments()]
             self.hosts = [
                 *self.interfaces.claims(),
                 *gateways.claims(),
