@@ -32,4 +32,4 @@ def test_an_address_that_changes_hands_inside_an_hour_is_a_change(tmp_path):
         '[[network]]\ncidr = "10.0.0.2"\nk8s.pod.name = "c"\nfrom = 2026-11-02T10:00:00Z\n'
     )
     known = knowledge_of(timeline.build(inventory.read(world)))
-    assert known.changes == {(pack("10.0.0.1"), 1793613600)}
+    assert known.changes == {(pack("10.0.0.1"), 1793614800)}
