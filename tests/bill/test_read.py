@@ -195,6 +195,8 @@ def test_two_currencies_are_refused_and_one_foreign_currency_is_labelled(tmp_pat
     euros = [replace(line, currency="EUR") for line in LINES]
     with pytest.raises(BillError, match="mixes currencies: EUR, USD"):
         read(con, [made.write_legacy(tmp_path / "a.csv", LINES[:3] + euros[3:])])
+    with pytest.raises(BillError, match="mixes currencies"):
+        read(con, [made.write_cur2(tmp_path / "c.parquet", LINES[:3] + euros[3:])])
     bill = read(con, [made.write_legacy(tmp_path / "b.csv", euros)])
     assert bill.currency == "EUR"
     assert [f.code for f in bill.findings] == ["bill-currency"]

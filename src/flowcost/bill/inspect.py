@@ -80,7 +80,7 @@ def without_repeats(con: DuckDBPyConnection) -> tuple[str, list[Finding]]:
         return "bill_raw", []
     once = (
         f"(SELECT * EXCLUDE (place) FROM (SELECT DISTINCT ON ({_IDENTITY}) * FROM"
-        f" (SELECT *, rowid AS place {keyed}) ORDER BY place)"
+        f" (SELECT *, row_number() OVER () AS place {keyed}) ORDER BY place)"
         " UNION ALL SELECT * FROM bill_raw WHERE line_key = '')"
     )
     sample = con.execute(

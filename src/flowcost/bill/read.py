@@ -94,11 +94,13 @@ def read(
     files = discover(paths)
     with tempfile.TemporaryDirectory(prefix="flowcost-bill-") as folder, reported(files):
         kept, copies = without_copies(unpack(files, Path(folder)))
-        _stage(con, kept)
-        _name(con)
-        repeated = _keep(con, payer, month)
-    found = inspect.inspect(con, month)
-    con.execute("DROP TABLE bill_raw")
+        kind = _stage(con, kept)
+        try:
+            _name(con)
+            repeated = _keep(con, payer, month)
+            found = inspect.inspect(con, month)
+        finally:
+            con.execute(f"DROP {kind} bill_raw")
     return Bill(
         payer=found.payer,
         months=found.months,
@@ -128,8 +130,12 @@ def reported(files: Sequence[BillFile]) -> Iterator[None]:
         ) from None
 
 
-def _stage(con: DuckDBPyConnection, files: Sequence[BillFile]) -> None:
-    """Create `bill_raw`: the columns of `dialects`, sieved to what may be network."""
+def _stage(con: DuckDBPyConnection, files: Sequence[BillFile]) -> str:
+    """Create `bill_raw`: the columns of `dialects`, sieved to what may be network.
+
+    Columnar files are read again for each question, a few columns at a time; text is parsed once.
+    Returns whether it is a VIEW or a TABLE.
+    """
     selects = [_select_group(form, group) for form, group in _groups(con, files)]
     for number, file in enumerate(file for file in files if file.form == "json"):
         table = f"bill_answer_{number}"
@@ -137,7 +143,9 @@ def _stage(con: DuckDBPyConnection, files: Sequence[BillFile]) -> None:
         columns = ", ".join((*TEXTS, *INSTANTS, *NUMBERS, "unreadable"))
         source = file.path.name.replace("'", "''")
         selects.append(f"SELECT {columns}, '{source}' AS source FROM {table}")
-    con.execute(f"CREATE OR REPLACE TEMP TABLE bill_raw AS {' UNION ALL BY NAME '.join(selects)}")
+    kind = "VIEW" if all(file.form == "parquet" for file in files) else "TABLE"
+    con.execute(f"CREATE OR REPLACE TEMP {kind} bill_raw AS {' UNION ALL BY NAME '.join(selects)}")
+    return kind
 
 
 Headers = tuple[tuple[str, str], ...]
