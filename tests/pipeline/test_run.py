@@ -15,6 +15,7 @@ import pytest
 
 from flowcost import money
 from flowcost.ledger import Ledger
+from flowcost.pipeline.reading import Embedded
 from flowcost.pipeline.run import Settings, run
 from flowcost.price import list_book
 from flowcost.resolve import inventory, timeline
@@ -100,8 +101,9 @@ def write(folder, name, rows):
 
 def go(logs, resolution, root, **settings):
     files, _ = discover.unique(discover.local(logs))
-    chosen = Settings(options=Options(tenant="t"), workers=2, **settings)
-    return run(files, resolution, list_book(), Ledger.open(root, create=True), chosen)
+    chosen = Settings(options=Options(tenant="t"), **settings)
+    ledger, reader = Ledger.open(root, create=True), Embedded(workers=2)
+    return run(files, resolution, list_book(), ledger, chosen, reader=reader)
 
 
 def ask(root, sql):

@@ -15,10 +15,12 @@ from flowcost.ledger.findings import findings as ledger_findings
 from flowcost.ledger.query import Selection, costs, totals
 from flowcost.model import Finding
 from flowcost.pipeline.flow_logs import located
+from flowcost.pipeline.reading import Embedded
 from flowcost.pipeline.run import Progress, Ran, Settings, ledger_of, run
 from flowcost.price import list_book
 from flowcost.resolve import inventory, timeline
 from flowcost.sources.kernel import Options
+from flowcost.sources.objects import Access
 from flowcost.sources.record import parse_format
 from flowcost.views import summary
 from flowcost.views.findings import FINDINGS, finding_rows
@@ -60,6 +62,9 @@ from flowcost.views.tables import binary, render
     help="Price by the first paid tier, or through the tiers of the payer's month.",
 )
 @book_option
+@click.option("--endpoint-url", default="", help="Another S3 endpoint than AWS's.")
+@click.option("--region", default="", help="Region of the buckets.")
+@click.option("--profile", default="", help="AWS profile that reads the buckets.")
 @click.option("--workers", default=0, help="Files read at once; 0 for one per core.")
 @click.option("--memory", default="768MB", show_default=True, help="Memory of the engine.")
 @click.option("--again", is_flag=True, help="Attribute hours anew whose files have not changed.")
@@ -75,6 +80,9 @@ def command(
     nat_filter: str,
     tiering: str,
     books: tuple[Path, ...],
+    endpoint_url: str,
+    region: str,
+    profile: str,
     workers: int,
     memory: str,
     again: bool,
@@ -91,13 +99,14 @@ def command(
         start=start,
         end=end,
         tiering=tiering,
-        workers=workers,
         memory=memory,
         again=again,
     )
     rates = open_books(books, list_book())
-    with located(locations, ledger.root) as files, _bar() as progress:
-        ran = run(files, resolution, rates, ledger, settings, progress=progress)
+    access = Access(endpoint=endpoint_url, region=region, profile=profile)
+    with located(locations, ledger.root / ".run" / "spool", access) as logs, _bar() as progress:
+        reader = Embedded(objects=logs.objects, workers=workers)
+        ran = run(logs.files, resolution, rates, ledger, settings, reader=reader, progress=progress)
     selection = Selection(start=start, end=end, tenant=tenant)
     found = totals(ledger, selection)
     click.echo(_read(ran))
@@ -107,7 +116,7 @@ def command(
     for line in summary.caveats(found, selection):
         click.echo(line)
     noticed = [n.finding for n in ledger_findings(ledger, selection)]
-    click.echo(_trouble((*noticed, *ran.findings)), nl=False)
+    click.echo(_trouble((*noticed, *logs.findings, *ran.findings)), nl=False)
 
 
 def _read(ran: Ran) -> str:

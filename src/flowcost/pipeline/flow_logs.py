@@ -1,26 +1,48 @@
-"""Where flow logs are: local trees now, objects fetched ahead of the readers."""
+"""Where flow logs are: local trees and object stores, listed together."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from flowcost.errors import UsageError
+from msgspec import Struct
+
+from flowcost.model import Finding
 from flowcost.sources.discover import LogFile, local, unique
+from flowcost.sources.objects import Access, Objects
+
+
+class Located(Struct, frozen=True, kw_only=True):
+    """The files at all locations, copies left out, and the stores that hold some of them."""
+
+    files: list[LogFile]
+    objects: Objects
+    findings: list[Finding]
 
 
 @contextmanager
-def located(locations: Sequence[str], root: Path) -> Iterator[list[LogFile]]:  # noqa: ARG001
-    """Yield the flow-log files at all `locations`, copies left out.
+def located(
+    locations: Sequence[str], spool: Path, access: Access | None = None
+) -> Iterator[Located]:
+    """Yield the flow-log files at all `locations`: folders, files, `s3://bucket/prefix`.
+
+    Objects are fetched into the folder `spool` by whoever reads them; it is emptied of what an
+    interrupted run left there, and removed at the end.
 
     Raises:
         UsageError: a location is of no kind that can be read.
         SourceError: there is nothing at a location.
+        NotPermittedError, UnreachableError: a store refuses or does not answer.
     """
+    shutil.rmtree(spool, ignore_errors=True)
+    objects = Objects(access or Access(), spool)
     found: list[LogFile] = []
     for location in locations:
-        if "://" in location:
-            raise UsageError(f"{location}: cannot be read", hint="name a local folder or file")
-        found += local(Path(location))
-    yield unique(found)[0]
+        found += objects.files(location) if "://" in location else local(Path(location))
+    files, findings = unique(found)
+    try:
+        yield Located(files=files, objects=objects, findings=findings)
+    finally:
+        shutil.rmtree(spool, ignore_errors=True)

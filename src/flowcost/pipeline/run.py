@@ -8,7 +8,6 @@ again leaves the ledger that one clean run would have left.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,6 +23,7 @@ from flowcost.pipeline.attribute import attribute
 from flowcost.pipeline.coverage import uncovered
 from flowcost.pipeline.knowledge import knowledge_of
 from flowcost.pipeline.overlap import choose_logs
+from flowcost.pipeline.reading import Embedded, Reader
 from flowcost.pipeline.shelf import Entry, Shelf
 from flowcost.pipeline.tiering import settle
 from flowcost.pipeline.world import World
@@ -54,7 +54,6 @@ class Settings(Struct, frozen=True, kw_only=True):
     end: datetime | None = None
     tiering: str = "marginal"
     assume_provider: str = "aws"  # VPC and transit gateway flow logs are AWS's
-    workers: int = 0
     memory: str = "768MB"
     again: bool = False
 
@@ -90,16 +89,25 @@ def run(
     ledger: Ledger,
     settings: Settings,
     *,
+    reader: Reader | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Ran:
-    """Bring `ledger` up to date with `files`.
+    """Bring `ledger` up to date with `files`, which `reader` (by default this process) reads.
 
     Raises:
         LedgerError: a partition cannot be written; hours written before it stand.
     """
     shelf = Shelf(ledger.root / ".run")
     unread = shelf.unread(files, settings.options)
-    _read(shelf, unread, resolution, settings, progress)
+    gone = []
+    if unread:
+        gone = shelf.read(
+            unread,
+            reader or Embedded(),
+            knowledge_of(resolution),
+            settings.options,
+            done=_counter("reading", len(unread), progress),
+        )
     work = _Work(shelf, ledger, settings)
     changed, found, checks = _attribute(work, resolution, rates, progress)
     if settings.tiering == "account_meter":
@@ -107,13 +115,14 @@ def run(
             settle(ledger, rates, tenant=settings.options.tenant, month=month)
     reports = tuple(shelf.entries[key].report for key in sorted(shelf.entries))
     return Ran(
-        files_read=len(unread),
+        files_read=len(unread) - len(gone),
         files_known=len(files) - len(unread),
         hours=len(work.dirty),
         changed=tuple(changed),
         reports=reports,
         findings=(
             *findings(reports),
+            *(lost.finding for lost in gone),
             *resolution.findings,
             *_merged(found),
             *uncovered(shelf.partials(), resolution),
@@ -122,24 +131,16 @@ def run(
     )
 
 
-def _read(
-    shelf: Shelf,
-    unread: Sequence[LogFile],
-    resolution: Resolution,
-    settings: Settings,
-    progress: Callable[[Progress], None],
-) -> None:
-    if not unread:
-        return
+def _counter(stage: str, total: int, progress: Callable[[Progress], None]) -> Callable[[], None]:
+    """Return what reports one more done at each call."""
     done = 0
 
-    def count(_: Entry) -> None:
+    def count() -> None:
         nonlocal done
         done += 1
-        progress(Progress("reading", done, len(unread)))
+        progress(Progress(stage, done, total))
 
-    workers = settings.workers or os.cpu_count() or 1
-    shelf.read(unread, knowledge_of(resolution), settings.options, workers=workers, done=count)
+    return count
 
 
 class _Work:

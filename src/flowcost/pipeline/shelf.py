@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 
 from flowcost.ledger import Input
-from flowcost.sources.kernel import Kernel, Options
+from flowcost.pipeline.reading import Gone, Read, Reader, Task
+from flowcost.sources.kernel import Options
 from flowcost.sources.knowledge import Knowledge
 from flowcost.sources.report import FileReport
 
@@ -71,52 +70,26 @@ class Shelf:
     def read(
         self,
         files: Sequence[LogFile],
+        reader: Reader,
         knowledge: Knowledge,
         options: Options,
         *,
-        workers: int,
-        done: Callable[[Entry], None],
-    ) -> None:
-        """Read `files`, `workers` at a time, one connection each; call `done` per file."""
-        free: SimpleQueue[Kernel] = SimpleQueue()
-        kernels = [Kernel(knowledge, options) for _ in range(min(workers, len(files)))]
-        for kernel in kernels:
-            free.put(kernel)
+        done: Callable[[], None],
+    ) -> list[Gone]:
+        """Read `files` with `reader`, call `done` per file; return those that are gone."""
+        tasks = [Task(file, self._partial(file, options)) for file in files]
+        gone = []
+        for outcome in reader.read(tasks, knowledge, options):
+            if isinstance(outcome, Read):
+                self._keep(_entry(outcome, options))
+            else:
+                gone.append(outcome)
+            done()
+        return gone
 
-        def one(file: LogFile) -> Entry:
-            kernel = free.get()
-            try:
-                return self._read(kernel, file, options)
-            finally:
-                free.put(kernel)
-
-        try:
-            with ThreadPoolExecutor(max_workers=workers) as pool:
-                for entry in pool.map(one, files):
-                    self._keep(entry)
-                    done(entry)
-        finally:
-            for kernel in kernels:
-                kernel.close()
-
-    def _read(self, kernel: Kernel, file: LogFile, options: Options) -> Entry:
-        digest = _digest(file, options)
-        name = hashlib.sha256(f"{file.key}\0{digest}".encode()).hexdigest()[:32]
-        path = self.folder / f"{name}.parquet"
-        partial = kernel.partial(file, path)
-        hours = kernel.con.execute(
-            "SELECT epoch(date_trunc('hour', window_start))::BIGINT AS hour, count(*)"
-            " FROM read_parquet(?) GROUP BY ALL ORDER BY ALL",
-            [str(path)],
-        ).fetchall()
-        return Entry(
-            key=file.key,
-            name=file.name,
-            digest=digest,
-            partial=f"{name}.parquet",
-            hours=dict(hours),
-            report=partial.report,
-        )
+    def _partial(self, file: LogFile, options: Options) -> Path:
+        name = hashlib.sha256(f"{file.key}\0{_digest(file, options)}".encode()).hexdigest()[:32]
+        return self.folder / f"{name}.parquet"
 
     def _keep(self, entry: Entry) -> None:
         """Write the entry; the partial of an earlier content of the file goes."""
@@ -145,6 +118,18 @@ class Shelf:
             for hour in self.entries[key].hours:
                 found.setdefault(hour, []).append(self.entries[key])
         return {datetime.fromtimestamp(hour, UTC): found[hour] for hour in sorted(found)}
+
+
+def _entry(read: Read, options: Options) -> Entry:
+    file = read.task.file
+    return Entry(
+        key=file.key,
+        name=file.name,
+        digest=_digest(file, options),
+        partial=read.task.out.name,
+        hours=read.hours,
+        report=read.report,
+    )
 
 
 def _digest(file: LogFile, options: Options) -> str:
