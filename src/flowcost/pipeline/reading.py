@@ -104,7 +104,7 @@ class Embedded(Struct, frozen=True, kw_only=True):
                     if report.error and not task.file.path.exists():
                         return Gone(task, report.error)
             except GoneError as error:
-                return Gone(task, error.message)
+                return Gone(task, str(error))
             return Read(task, report, hours_of(task.out))
 
         fetching = any(is_object(task.file) for task in tasks)

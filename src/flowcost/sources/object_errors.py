@@ -31,8 +31,8 @@ _UNKNOWN_CALLER = {
 _ELSEWHERE = {"AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect"}
 
 
-class GoneError(SourceError):
-    """An object that was listed is no longer there, or no longer the same."""
+class GoneError(Exception):
+    """An object that was listed is no longer there, or no longer the same: data, not trouble."""
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def worded(url: str, permission: str) -> Iterator[None]:
         raise _missing(error, url) or _refused(error, url, permission) from None
 
 
-def _missing(error: Exception, url: str) -> FlowcostError | None:
+def _missing(error: Exception, url: str) -> FlowcostError | GoneError | None:
     code = _code(error)
     bucket = "/".join(url.split("/")[:3])
     if code == "NoSuchBucket":
