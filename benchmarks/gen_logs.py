@@ -22,7 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from benchmarks import gen_inventory
-from benchmarks.gen_topology import REGION, TGW_ID, ZONES, Topology, pod_uid
+from benchmarks.gen_topology import REGION, TGW_ID, ZONES, Topology, hexid, pod_uid
 from benchmarks.gen_traffic import ROWS_PER_EXCHANGE, Block, Conversations, Slot
 from flowcost.sources.tgw_flow_logs import TGW
 from flowcost.sources.vpc_flow_logs import VPC
@@ -186,7 +186,7 @@ def file_path(root: Path, topology: Topology, log: int, begin: int, kind: str) -
     folder = root / "AWSLogs" / vpc.account / "vpcflowlogs" / REGION / f"{at:%Y/%m/%d}"
     folder.mkdir(parents=True, exist_ok=True)
     stamp = f"{at:%Y%m%dT%H%MZ}"
-    digest = f"{hash((topology.seed, log, begin)) & 0xFFFFFFFF:08x}"
+    digest = f"{hexid('', topology.seed, log + 1, begin)[-8:]}"
     return folder / f"{vpc.account}_{service}_{REGION}_{flow_log}_{stamp}_{digest}.{suffix}"
 
 
@@ -201,8 +201,8 @@ def truth_table(topology: Topology, truth: list[Block]) -> pa.Table:
         generation = topology.generation(np.where(is_pod, rows[end], 0), rows["at"])
         rows[f"{end}_generation"] = np.where(is_pod, generation, -1)
     keys = [
-        "hour", "observer_type", "direction", "path", "local", "local_generation", "remote",
-        "remote_generation",
+        "hour", "finest", "observer_type", "direction", "path", "local", "local_generation",
+        "remote", "remote_generation",
     ]  # fmt: skip
     table = pa.table({name: rows[name] for name in [*keys, "bytes", "packets"]})
     table = table.group_by(keys).aggregate([("bytes", "sum"), ("packets", "sum")])
@@ -217,6 +217,7 @@ def truth_table(topology: Topology, truth: list[Block]) -> pa.Table:
     return pa.table(
         {
             "hour": pa.compute.multiply(table["hour"], 3600).cast(pa.timestamp("s")),
+            "finest": table["finest"],
             "observer_type": table["observer_type"],
             "direction": table["direction"],
             "path": table["path"],

@@ -131,6 +131,7 @@ class Slot:
             self._tgw_rows(x, sender, receiver, size, there=there)
             self._book(x, "interface", "transmit", sender, receiver, size, way)
             self._book(x, "interface", "receive", receiver, sender, size, way)
+            self._book(x, "tgw_attachment", "transmit", sender, receiver, size, way, finest=False)
 
     def _across_from_spoke(self, x: Block) -> None:
         way = np.full(len(x["start"]), "transit_gateway")
@@ -143,6 +144,9 @@ class Slot:
                 self._book(x, "interface", "receive", receiver, sender, size, way)
             else:
                 self._book(x, "interface", "transmit", sender, receiver, size, way)
+                self._book(
+                    x, "tgw_attachment", "transmit", sender, receiver, size, way, finest=False
+                )
 
     def _through_nat(self, x: Block) -> None:
         way = np.full(len(x["start"]), "nat_gateway")
@@ -152,6 +156,8 @@ class Slot:
         self._nat_rows(x, self.topology.pod_vpc[client])
         self._book(x, "interface", "transmit", client, remote, x["request"], way)
         self._book(x, "interface", "receive", client, remote, x["response"], way)
+        self._book(x, "gateway", "transmit", client, remote, x["request"], way, finest=False)
+        self._book(x, "gateway", "receive", client, remote, x["response"], way, finest=False)
 
     def _through_egress(self, x: Block) -> None:
         way = np.full(len(x["start"]), "nat_gateway")
@@ -161,6 +167,7 @@ class Slot:
         for there, size in ((True, x["request"]), (False, x["response"])):
             sender, receiver = (client, remote) if there else (remote, client)
             self._egress_crossing(x, sender, receiver, size, there=there)
+            self._book(x, "tgw_attachment", "transmit", sender, receiver, size, way, finest=False)
         self._book(x, "gateway", "transmit", client, remote, x["request"], way)
         self._book(x, "gateway", "receive", client, remote, x["response"], way)
 
@@ -293,9 +300,12 @@ class Slot:
 
     def _book(
         self, x: Block, observer: str, direction: str, local: np.ndarray, remote: np.ndarray,
-        size: np.ndarray, path: np.ndarray,
+        size: np.ndarray, path: np.ndarray, *, finest: bool = True,
     ) -> None:  # fmt: skip
-        """Write what must be booked, split over UTC hours by overlap (floor of the running sum)."""
+        """Write what a sensor saw, split over UTC hours by overlap (floor of the running sum).
+
+        `finest` is false where a sensor nearer to the local end saw the same bytes.
+        """
         first, last = x["start"] // 3600, (x["end"] - 1) // 3600
         seconds = x["end"] - x["start"]
         packets = size // 1200 + 1
@@ -312,6 +322,7 @@ class Slot:
                     "at": x["start"][mine], "path": path[mine],
                     "observer_type": np.full(int(mine.sum()), observer),
                     "direction": np.full(int(mine.sum()), direction),
+                    "finest": np.full(int(mine.sum()), finest),
                     **{name: part[mine] for name, part in parts.items()},
                 }
             )  # fmt: skip
