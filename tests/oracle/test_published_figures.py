@@ -20,7 +20,7 @@ FIGURES = {
     "internet-egress-single-meter": ("4.5", "4.5"),
     "intra-node": ("0", "0"),
     "mesh-sidecar": ("0", "0"),
-    "nat-gateway-route": ("0.09", "0.27"),
+    "nat-gateway-route": ("0.27", "0.27"),
     "nat-gateway": ("0.27", "0.27"),
     "same-zone": ("0", "0"),
     "transit-gateway": ("0.01", "0.02"),
@@ -31,7 +31,7 @@ FIGURES = {
     "vpc-peering": ("0", "0"),
     # compound paths, a GiB each way: 0.135 + 0.045, with 0.02 per way for another zone
     "nat-other-az-internet": ("0.2", "0.22"),
-    "nat-other-az-seen-by-agent": ("0.11", "0.22"),
+    "nat-other-az-seen-by-agent": ("0.2", "0.22"),
     "nat-s3-same-region": ("0.09", "0.09"),
     "nat-s3-other-region": ("0.11", "0.11"),
     "tgw-egress-vpc-nat-internet": ("0.22", "0.22"),
