@@ -37,13 +37,25 @@ WHERE NOT o.at_gateway AND {RANK} = s.finest
          OR o.next_hop_type <> '' OR o.traffic_path NOT IN (0, 1))
     AND o.remote_address IN (SELECT remote_address FROM observations WHERE at_gateway)
 """
+# Bytes that a transit gateway's own log holds, by the end behind a gateway and its direction.
+TRANSITED = """
+CREATE OR REPLACE TEMP TABLE transited AS
+SELECT DISTINCT tenant, hour, key, direction FROM (
+    SELECT tenant, hour, local_key AS key, 'transmit' AS direction FROM observations
+    WHERE observer_type = 'tgw_attachment'
+    UNION ALL
+    SELECT tenant, hour, remote_key, 'receive' FROM observations
+    WHERE observer_type = 'tgw_attachment'
+)
+"""
 BOOK = f"""
 CREATE OR REPLACE TEMP TABLE booked AS
 SELECT o.* EXCLUDE (local_key, remote_key),
        CASE WHEN o.at_gateway THEN v.via IS NULL ELSE {RANK} = s.finest END AS counts,
        s.finest IS NOT NULL AS local_sensor,
        x.local_key IS NOT NULL AS local_explained,
-       far.finest IS NOT NULL AS remote_sensor
+       far.finest IS NOT NULL AS remote_sensor,
+       t.key IS NOT NULL AS transit_seen
 FROM observations o
 LEFT JOIN sensors s ON s.tenant = o.tenant AND s.local_key = o.local_key AND s.hour = o.hour
 LEFT JOIN sensors far
@@ -52,6 +64,8 @@ LEFT JOIN leaving v ON o.at_gateway AND v.tenant = o.tenant AND v.local_key = o.
     AND v.hour = o.hour AND v.via = o.via
 LEFT JOIN explained x ON o.at_gateway AND x.tenant = o.tenant AND x.local_key = o.local_key
     AND x.hour = o.hour AND x.remote_address = o.remote_address
+LEFT JOIN transited t ON o.observer_type = 'gateway' AND t.tenant = o.tenant AND t.hour = o.hour
+    AND t.key = o.local_key AND t.direction = o.direction
 """
 
 
@@ -59,11 +73,13 @@ def book(con: DuckDBPyConnection) -> None:
     """Create the table `booked`: observations with what other sensors know of their ends.
 
     `counts`: is booked; `local_sensor`, `remote_sensor`: that end has a sensor in the hour;
-    `local_explained`: on a gateway's row, the client's sensor knows its way to the far end.
+    `local_explained`: on a gateway's row, the client's sensor knows its way to the far end;
+    `transit_seen`: on a gateway's row, a transit gateway's own log holds the way to the client.
     """
     con.execute(SENSORS)
     con.execute(LEAVING)
     con.execute(EXPLAINED)
+    con.execute(TRANSITED)
     con.execute(BOOK)
 
 

@@ -67,13 +67,16 @@ SELECT {KEY} AS combination, {", ".join(f"any_value({name}) AS {name}" for name 
 FROM booked WHERE counts GROUP BY 1
 """
 
+# Operations of a transit gateway's processing (AWS usage report).
+TRANSIT = ("TransitGatewayVPC",)
+
 Price = Callable[[str, Meter, date], Rate | None]
 
 
 class Fired(Struct, frozen=True):
     """One meter of one combination; `ordinal` 0 carries the flow's bytes.
 
-    `mirrored` meters belong to the far end. A null numerator is an unpriced quantity.
+    `mirrored` meters belong to the far end; `transit` ones are a transit gateway's. A null numerator is an unpriced quantity.
     """
 
     combination: int
@@ -90,6 +93,7 @@ class Fired(Struct, frozen=True):
     position: str
     leg: str
     provenance: str
+    transit: bool
     rate_id: int | None
     numerator: int | None
 
@@ -194,6 +198,7 @@ def _fire(
                 position=meter.at if meter else Position.LOCAL,
                 leg=meter.leg if meter and meter.usage_type else "",
                 provenance=provenance,
+                transit=meter is not None and meter.operation in TRANSIT,
                 rate_id=rate_id,
                 numerator=numerator,
             )

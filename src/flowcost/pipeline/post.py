@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 # A gateway's row fires the client's own leg only where the client has no sensor of its own, and
 # what a device on the way charges the client only where the client's sensor does not know the
-# way; the far end's meters fire only where the far end is ours and has no sensor. Rows are summed
-# by numbers; texts are joined to the sums.
+# way. A transit gateway on that way is charged from its own log where there is one. The far end's
+# meters fire only where the far end is ours and has no sensor. Rows are summed by numbers; texts
+# are joined to the sums.
 SUM = f"""
 CREATE OR REPLACE TEMP TABLE summed AS
 WITH keyed AS (SELECT *, {KEY} AS combination FROM booked WHERE counts)
@@ -40,6 +41,7 @@ FROM keyed k
 JOIN fired f USING (combination)
 JOIN identities_known e ON e.identity_id = k.remote_id
 WHERE CASE
+    WHEN f.transit AND k.transit_seen THEN false
     WHEN f.mirrored THEN e.cloud_account_id <> '' AND NOT k.remote_sensor
     WHEN k.at_gateway AND f.position = 'local' AND f.leg = 'processing'
         THEN NOT k.local_explained
