@@ -76,7 +76,8 @@ Price = Callable[[str, Meter, date], Rate | None]
 class Fired(Struct, frozen=True):
     """One meter of one combination; `ordinal` 0 carries the flow's bytes.
 
-    `mirrored` meters belong to the far end; `transit` ones are a transit gateway's. A null numerator is an unpriced quantity.
+    `mirrored` meters belong to the far end; `transit` ones are a transit gateway's. A null
+    numerator is an unpriced quantity.
     """
 
     combination: int
