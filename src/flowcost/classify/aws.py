@@ -59,7 +59,11 @@ PEERING_METERS = date(2025, 4, 1)  # VpcPeering-*-Bytes replace DataTransfer-Reg
 
 
 class Rule(Struct, frozen=True):
-    """One row of the table. `priced=False` keeps the bytes and prices nothing."""
+    """One row of the table. `priced=False` keeps the bytes and prices nothing.
+
+    The first meter carries the flow's bytes, so it is the one that is booked whenever the flow
+    is: a device's processing before the hop to it, which another sensor may book.
+    """
 
     id: str
     when: tuple[Condition, ...]
@@ -105,13 +109,13 @@ RULES: tuple[Rule, ...] = (
     Rule("aws.blackhole", (through(GatewayKind.BLACKHOLE),), P.UNKNOWN, (), "VPC", priced=False),
     # --- through a gateway: the device decides ------------------------------------------------
     Rule("aws.nat_gateway", (NAT, GATEWAY_REGION), P.NAT_GATEWAY,
-         (m.hop_to_gateway, m.nat_processing), "VPC", confidence=D),
+         (m.nat_processing, m.hop_to_gateway), "VPC", confidence=D),
     Rule("aws.gateway_endpoint", (through(GatewayKind.GATEWAY_ENDPOINT),), P.VPC_ENDPOINT, (),
          "VPC", confidence=D),
     Rule("aws.interface_endpoint.2022", (ENDPOINT, GATEWAY_REGION), P.VPC_ENDPOINT,
          (m.endpoint_processing,), "PL", since=FREE_ZONE_HOPS),
     Rule("aws.interface_endpoint", (ENDPOINT, GATEWAY_REGION), P.VPC_ENDPOINT,
-         (m.zone_hop, m.endpoint_processing), "PL", until=FREE_ZONE_HOPS),
+         (m.endpoint_processing, m.zone_hop), "PL", until=FREE_ZONE_HOPS),
     Rule("aws.gwlb_endpoint", (through(GatewayKind.GWLB_ENDPOINT), GATEWAY_REGION),
          P.VPC_ENDPOINT, (m.gwlb_endpoint_processing,), "PL"),
     Rule("aws.transit_gateway.peering", (TRANSIT, OTHER_REGION), P.TRANSIT_GATEWAY,
