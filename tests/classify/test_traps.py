@@ -201,7 +201,7 @@ def test_trap_14_egress_through_nat_is_the_gateways_line_not_the_instances():
 
 def test_trap_15_the_gateway_is_an_end_of_its_own_when_a_zone_is_crossed():
     away = nat(EndKind.INTERNET, gateway_az="use1-az2")
-    assert lines(away)[:2] == [
+    assert [line for line in lines(away) if "InterZone" in line] == [
         "DataTransfer-Regional-Bytes:InterZone-Out@local",
         "DataTransfer-Regional-Bytes:InterZone-In@gateway",
     ]
@@ -324,13 +324,15 @@ def test_trap_43_the_zero_lines_of_a_managed_service_have_a_meter_of_their_own()
 
 def test_trap_47_a_gateways_lines_go_with_the_gateway_and_its_sender_pays_the_transit():
     central = nat(EndKind.INTERNET, gateway_vpc=VpcRelation.OTHER)
-    assert [(one.usage_type, one.at) for one in meters(central)] == [
-        ("USE1-TransitGateway-Bytes", Position.LOCAL),
-        ("NatGateway-Bytes", Position.GATEWAY),
-        ("DataTransfer-Out-Bytes", Position.GATEWAY),
-    ]
-    back = msgspec.structs.replace(central, direction=IN)
-    assert meters(back)[0].at is Position.GATEWAY
+    assert {one.usage_type: one.at for one in meters(central)} == {
+        "USE1-TransitGateway-Bytes": Position.LOCAL,
+        "NatGateway-Bytes": Position.GATEWAY,
+        "DataTransfer-Out-Bytes": Position.GATEWAY,
+    }
+    back = {
+        one.usage_type: one.at for one in meters(msgspec.structs.replace(central, direction=IN))
+    }
+    assert back["USE1-TransitGateway-Bytes"] is Position.GATEWAY
 
 
 def test_trap_48_an_origin_pays_nothing_towards_cloudfront():
