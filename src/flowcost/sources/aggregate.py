@@ -119,8 +119,7 @@ class Aggregation:
         names = sorted(self.piece.columns)
         shown = ", ".join(quoted(name) for name in names) or "1"
         found = con.execute(
-            f"SELECT {shown} FROM {self.piece.relation} WHERE {self._kind()} = {BROKEN}"
-            f" LIMIT {limit}"
+            f"SELECT {shown} FROM raw WHERE {self._kind()} = {BROKEN} LIMIT {limit}"
         ).fetchall()
         return [self._shown(dict(zip(names, row, strict=False))) for row in found]
 
@@ -173,7 +172,8 @@ class Aggregation:
     def _ends(self) -> list[str]:
         mapping, piece = self.piece.record.mapping, self.piece
         if not {mapping.source, mapping.destination} <= piece.columns:
-            return ["NULL AS src", "NULL AS dst"]
+            missing = "0" if piece.words else "NULL::VARCHAR"
+            return [f"{missing} AS src", f"{missing} AS dst"]
         return [
             f"{piece.address(mapping.packet_source, mapping.source)} AS src",
             f"{piece.address(mapping.packet_destination, mapping.destination)} AS dst",
@@ -225,15 +225,16 @@ class Aggregation:
                 refused = piece.equals(mapping.action, "REJECT")
                 flow = f"CASE WHEN {refused} THEN {REJECT} ELSE {FLOW} END"
             flow = f"CASE WHEN {self._valid()} THEN {flow} ELSE {BROKEN} END"
+        if piece.has("log-status"):
+            words = ("OK", "NODATA", "SKIPDATA")
+            ok, none, lost = (piece.equals("log-status", word) for word in words)
+            flow = (
+                f"CASE WHEN {ok} THEN {flow} WHEN {none} THEN {NODATA}"
+                f" WHEN {lost} THEN {SKIPDATA} ELSE {BROKEN} END"
+            )
         if piece.complete:
             flow = f"CASE WHEN {piece.complete} THEN {flow} ELSE {BROKEN} END"
-        if not piece.has("log-status"):
-            return flow
-        ok, none, lost = (piece.equals("log-status", w) for w in ("OK", "NODATA", "SKIPDATA"))
-        return (
-            f"CASE WHEN {ok} THEN {flow} WHEN {none} THEN {NODATA}"
-            f" WHEN {lost} THEN {SKIPDATA} ELSE {BROKEN} END"
-        )
+        return flow
 
     def _translated(self) -> str:
         mapping, piece = self.piece.record.mapping, self.piece
@@ -305,7 +306,7 @@ class Aggregation:
     def _rows(self) -> str:
         """Return the projection of every row that all queries start from."""
         columns = [*self._ends(), *self._contexts(), f"{self._kind()} AS kind", "*"]
-        return f"SELECT {', '.join(columns)} FROM {self.piece.relation}"
+        return f"SELECT {', '.join(columns)} FROM raw"
 
     def _ordinary(self, special: str) -> str:
         piece = self.piece

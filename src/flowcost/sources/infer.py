@@ -54,7 +54,7 @@ def _collect(piece: Piece, receives: set[tuple[str, str]], sends: set[tuple[str,
     )
     with duckdb.connect(":memory:", config={"threads": 1}) as con:
         con.register("raw", piece.table)
-        rows = f"FROM {piece.relation} WHERE {managed} AND srcaddr = {quoted('pkt-srcaddr')}"
+        rows = f"FROM raw WHERE {managed} AND srcaddr = {quoted('pkt-srcaddr')}"
         first = con.execute(
             f'SELECT DISTINCT "interface-id", dstaddr, "pkt-dstaddr" {rows}'
             ' AND dstaddr <> "pkt-dstaddr"'

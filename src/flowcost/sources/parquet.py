@@ -54,7 +54,7 @@ def pieces(file: LogFile) -> Iterator[Piece]:
                     unknown=tuple(sorted(set(stored) - record.names)),
                     words=words,
                 )
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(
             f"{file.name}: not a readable Parquet file ({error})",
             hint="the file is damaged or incomplete; fetch it again",

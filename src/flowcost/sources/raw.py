@@ -34,7 +34,6 @@ class Piece:
 
     Attributes:
         table: the columns, under the fields' names as text headers spell them.
-        relation: what to select from where `table` is registered as `raw`.
         record: the kind of record.
         columns: the fields that are present.
         unknown: fields of the file that the record does not know.
@@ -45,7 +44,6 @@ class Piece:
 
     table: pa.Table
     record: Record
-    relation: str = "raw"
     columns: frozenset[str]
     unknown: tuple[str, ...] = ()
     complete: str = ""

@@ -1,0 +1,105 @@
+"""Damaged files: never a crash, and never a row that is silently taken for something else.
+
+`make fuzz` runs the same checks over a million lines, and the coverage-guided target.
+"""
+
+import random
+from collections import Counter
+
+import pytest
+from fuzz.flow_lines import check
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flowcost.sources.kernel import Kernel
+from flowcost.sources.knowledge import Knowledge
+from tests.sources.logs import describe, rows, write_parquet
+from tests.sources.mutate import NAMES, line
+from tests.sources.reference import expected
+
+
+@pytest.fixture(scope="module")
+def kernel():
+    kernel = Kernel(Knowledge())
+    yield kernel
+    kernel.close()
+
+
+def whole(kernel, path):
+    """Read any file: it must come back with every row under a fate, and flows that add up."""
+    file = describe(path.as_posix(), path, size=path.stat().st_size, version="1")
+    partial = kernel.partial(file)
+    report = partial.report
+    assert report.rows == sum(tally.rows for tally in report.fates.values())
+    booked = sum(partial.table["bytes"].to_pylist())
+    assert booked == sum(t.bytes for fate, t in report.fates.items() if fate == "booked")
+    return partial
+
+
+def test_lines_damaged_anyhow_are_read_as_by_the_reference(kernel, tmp_path):
+    draw = random.Random(1)
+    for _ in range(4):
+        check(kernel, tmp_path / "a.log", [line(draw) for _ in range(2500)])
+
+
+def test_the_reference_finds_every_kind_of_line_among_the_damaged():
+    draw = random.Random(1)
+    fates, sizes = expected([line(draw) for _ in range(3000)], NAMES)
+    assert len(fates) == 5
+    assert len(sizes) > 4
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.binary(max_size=400), suffix=st.sampled_from([".log", ".json", ".parquet", ".gz"]))
+def test_any_bytes_are_a_file(kernel, tmp_path, data, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(data)
+    whole(kernel, path)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(place=st.integers(0, 5000), value=st.integers(0, 255), cut=st.integers(0, 200))
+def test_a_parquet_file_with_any_byte_changed_is_refused_or_accounted_for(
+    kernel, tmp_path, place, value, cut
+):
+    path = write_parquet(tmp_path / "a.parquet", rows({"flow-direction": "egress"}) * 20)
+    data = bytearray(path.read_bytes())
+    data[place % len(data)] = value
+    path.write_bytes(bytes(data[: len(data) - cut if cut < 3 else len(data)]))
+    whole(kernel, path)
+
+
+_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), max_size=12)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    names=st.lists(st.sampled_from([*NAMES, "tgw-id", "quantum"]), min_size=1, max_size=9),
+    words=st.lists(st.lists(_TEXT, max_size=10), max_size=6),
+)
+def test_any_header_over_any_words_is_read_or_refused(kernel, tmp_path, names, words):
+    path = tmp_path / "a.log"
+    text = "\n".join([" ".join(names), *(" ".join(row) for row in words)])
+    path.write_text(text, encoding="utf-8", newline="")
+    whole(kernel, path)
+
+
+def test_counting_twice_gives_the_same(kernel, tmp_path):
+    draw = random.Random(2)
+    lines = [line(draw) for _ in range(500)]
+    totals = []
+    for order in (lines, lines[::-1]):
+        path = tmp_path / "a.log"
+        path.write_text(" ".join(NAMES) + "\n" + "\n".join(order) + "\n", encoding="utf-8")
+        partial = whole(kernel, path)
+        keys = ["window_start", "direction", "local_address", "remote_address", "bytes"]
+        totals.append(
+            Counter(tuple(row.values()) for row in partial.table.select(keys).to_pylist())
+        )
+    assert totals[0] == totals[1]
