@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit sim docs bench bpf lock clean
+.PHONY: demo test lint unit sim docs bench gen-logs fuzz bpf lock clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/flowcost demo
@@ -31,6 +31,22 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
+
+# Realistic flow logs with an inventory and the truth about them: `make gen-logs ROWS=10000000`.
+ROWS ?= 1000000
+FORMAT ?= parquet
+OUT ?= .cache/logs
+gen-logs: $(STAMP)
+	$(BIN)/python -m benchmarks.gen_logs $(OUT) --rows $(ROWS) --format $(FORMAT)
+
+# A million damaged lines against the reference, then ten minutes guided by coverage.
+FUZZ_LINES ?= 1000000
+FUZZ_SECONDS ?= 600
+fuzz: $(STAMP)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --group fuzz
+	$(BIN)/python -m fuzz.flow_lines $(FUZZ_LINES)
+	mkdir -p .cache/fuzz
+	$(BIN)/python -m fuzz.flow_files -max_total_time=$(FUZZ_SECONDS) -timeout=20 .cache/fuzz
 
 # The kernel side; the result is committed, and a test holds it to its source.
 bpf:

@@ -1,0 +1,237 @@
+"""Flow logs to partials and to a ledger, against other tools on the same files.
+
+    python -m benchmarks.flow_logs --rows 2000000 --rounds 3
+
+Every measurement is a process of its own, so that memory is its own too; the contenders of one
+table take turns, and the table shows medians and their ratio to the bare query. (c) needs the
+package flowlogs-reader, which is not a dependency; without it the row says so.
+"""
+
+# ruff: noqa: PLC0415 - each contender loads its own library, in its own process
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import gen_logs
+
+MIB = 1 << 20
+
+
+# -- contenders: each runs in a child and returns what it counted ---------------------------------
+
+
+def _files(data: Path) -> list[str]:
+    return sorted(
+        str(path) for path in (data / "logs").rglob("*.log*") if "_vpcflowlogs_" in path.name
+    )
+
+
+def duckdb_bare(data: Path) -> int:
+    """Group by source, destination, interface and ten minutes, in one query."""
+    import duckdb
+
+    with duckdb.connect(config={"preserve_insertion_order": False}) as con:
+        con.execute(
+            "CREATE TABLE found AS SELECT srcaddr, dstaddr, interface_id, start // 600 AS slot,"
+            f" sum(bytes) AS bytes FROM read_parquet({_files(data)}) GROUP BY ALL"
+        )
+        return con.execute("SELECT sum(bytes)::BIGINT FROM found").fetchall()[0][0]
+
+
+def polars_bare(data: Path) -> int:
+    """The same from text, with the streaming engine."""
+    import polars as pl
+
+    names = gen_logs.V2 if _is_v2(data) else gen_logs.CUSTOM
+    schema = {name: pl.Int64 if name in gen_logs.NUMBERS else pl.String for name in names}
+    found = (
+        pl.scan_csv(_files(data), separator=" ", null_values=["-"], schema=schema, quote_char=None)
+        .group_by("srcaddr", "dstaddr", "interface-id", pl.col("start") // 600)
+        .agg(pl.col("bytes").sum())
+        .collect(engine="streaming")
+    )
+    return int(found["bytes"].sum())
+
+
+def flowlogs_reader(data: Path) -> int:
+    """Sum bytes over the records of flowlogs-reader's file reader."""
+    from flowlogs_reader import LocalDirReader
+
+    total = 0
+    for folder in {Path(name).parent for name in _files(data)}:
+        for record in LocalDirReader(str(folder)):
+            total += record.bytes or 0
+    return total
+
+
+def kernels(data: Path) -> int:
+    """Read every file into a partial aggregate, one thread per core."""
+    from concurrent.futures import ThreadPoolExecutor
+    from queue import SimpleQueue
+
+    from flowcost.pipeline.knowledge import knowledge_of
+    from flowcost.resolve import inventory, timeline
+    from flowcost.sources.discover import describe
+    from flowcost.sources.kernel import Kernel
+
+    known = knowledge_of(timeline.build(inventory.read(data / "inventory")))
+    workers = os.cpu_count() or 1
+    free: SimpleQueue[Kernel] = SimpleQueue()
+    for _ in range(workers):
+        free.put(Kernel(known))
+
+    def one(name: str) -> int:
+        path = Path(name)
+        file = describe(name, path, size=path.stat().st_size, version="1")
+        assert file is not None
+        kernel = free.get()
+        try:
+            partial = kernel.partial(file, Path(folder) / f"{path.name}.parquet")
+        finally:
+            free.put(kernel)
+        return sum(tally.bytes for tally in partial.report.fates.values())
+
+    global started  # noqa: PLW0603 - the clock starts when the inventory is read
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
+        return sum(pool.map(one, _files(data)))
+
+
+def run(data: Path) -> int:
+    """`flowcost run`: inventory, partials, resolve, classify, price, ledger, summary."""
+    from click.testing import CliRunner
+
+    from flowcost.cli import main
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["--flow-logs", str(data / "logs"), "--inventory", str(data / "inventory")]
+        result = CliRunner().invoke(main, ["run", *arguments, "--ledger", folder])
+        assert result.exit_code == 0, result.output
+    return 0
+
+
+def _is_v2(data: Path) -> bool:
+    return json.loads((data / "meta.json").read_text()).get("format") == "v2"
+
+
+CONTENDERS = {
+    "DuckDB bare": duckdb_bare,
+    "Polars bare": polars_bare,
+    "flowlogs-reader": flowlogs_reader,
+    "flowcost partials": kernels,
+    "flowcost run": run,
+}
+started = 0.0
+
+
+def child(name: str, data: Path) -> None:
+    """Run one contender and print what it took."""
+    global started  # noqa: PLW0603
+    started = time.perf_counter()
+    total = CONTENDERS[name](data)
+    seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": seconds, "peak": peak, "bytes": total}))
+
+
+# -- the parent ---------------------------------------------------------------------------------
+
+
+def measure(name: str, data: Path) -> dict[str, float]:
+    """Run one contender in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.flow_logs", "--child", name, str(data)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{name}: {done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def table(title: str, names: list[str], data: Path, rounds: int) -> None:
+    """Print medians of interleaved rounds, as ratios to the first contender."""
+    rows = json.loads((data / "meta.json").read_text())["rows"]
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            found[name].append(measure(name, data))
+    print(f"\n{title}: {rows:,} rows\n")
+    print("| | seconds | ratio | rows/s | peak MiB |\n|---|---|---|---|---|")
+    base = statistics.median(one["seconds"] for one in found[names[0]])
+    for name in names:
+        seconds = statistics.median(one["seconds"] for one in found[name])
+        peak = max(one["peak"] for one in found[name]) / MIB
+        print(
+            f"| {name} | {seconds:.2f} | {seconds / base:.2f} | {rows / seconds:,.0f}"
+            f" | {peak:,.0f} |"
+        )
+
+
+def generated(folder: Path, kind: str, rows: int, **more: int) -> Path:
+    """Generate logs once per size and kind."""
+    sizes = {
+        "rows": rows, "pods": 50_000, "prefixes": 10_000, "hours": 2, "slot_minutes": 60,
+        "seed": 7, "conversations": max(1000, rows // 50), **more,
+    }  # fmt: skip
+    name = "-".join([kind, *(f"{key}{value}" for key, value in sorted(sizes.items()))])
+    out = folder / name
+    if not (out / "meta.json").exists():
+        made = gen_logs.generate(out, argparse.Namespace(**sizes, format=kind))
+        (out / "meta.json").write_text(json.dumps({**made, "format": kind}))
+    return out
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--child", nargs=2, metavar=("NAME", "DATA"))
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--data", type=Path, default=Path(".cache/flow-logs"))
+    args = parser.parse_args()
+    if args.child:
+        child(args.child[0], Path(args.child[1]))
+        return
+    import duckdb
+    import polars as pl
+
+    print(
+        f"{platform.platform()}, {os.cpu_count()} processors, Python {platform.python_version()},"
+        f" DuckDB {duckdb.__version__}, Polars {pl.__version__},"
+        f" load {os.getloadavg()[0]:.1f} at the start"
+    )
+    rows, rounds = args.rows, args.rounds
+    parquet = generated(args.data, "parquet", rows)
+    table("(a) Parquet", ["DuckDB bare", "flowcost partials", "flowcost run"], parquet, rounds)
+    for kind, title in (("text", "(b) gzip text, 27 fields"), ("v2", "(b) gzip text, default")):
+        data = generated(args.data, kind, rows // 2)
+        table(title, ["Polars bare", "flowcost partials", "flowcost run"], data, rounds)
+    small = generated(args.data, "v2", rows // 10)
+    if importlib.util.find_spec("flowlogs_reader"):
+        table("(c) flowlogs-reader", ["flowlogs-reader", "flowcost partials"], small, 1)
+    else:
+        print("\n(c) flowlogs-reader is not installed here")
+    print(
+        "\n(d, e) growth\n\n| rows | pods | partials s | run s | run peak MiB |\n|---|---|---|---|---|"
+    )
+    for factor, pods in ((0.25, 50_000), (0.5, 50_000), (1, 50_000), (0.5, 5_000), (0.5, 100_000)):
+        data = generated(args.data, "parquet", int(rows * factor), pods=pods)
+        partials, whole = measure("flowcost partials", data), measure("flowcost run", data)
+        print(
+            f"| {rows * factor:,.0f} | {pods:,} | {partials['seconds']:.2f}"
+            f" | {whole['seconds']:.2f} | {whole['peak'] / MIB:,.0f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
