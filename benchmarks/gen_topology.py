@@ -148,10 +148,10 @@ class Topology:
         )
 
     def _plan_reuse(self) -> None:
-        """One change per twenty minutes: two pods in a hundred are replaced on their address."""
+        """One change per twenty minutes: one pod in two hundred is replaced on its address."""
         instants = range(self.start + 1200, self.start + self.hours * 3600, 1200)
         self.changes = np.array(list(instants), dtype=np.int64)
-        self.changed = self.rng.random((len(self.changes), self.pods)) < 0.02
+        self.changed = self.rng.random((len(self.changes), self.pods)) < 0.005
 
     def generation(self, pods: np.ndarray, at: np.ndarray) -> np.ndarray:
         """Return how often each pod's address had changed hands at each time."""

@@ -13,7 +13,7 @@ from flowcost.address import pack
 from flowcost.sources.report import Fate
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_LIMITS = {"packets": 1 << 47, "srcport": 65_535, "dstport": 65_535, "protocol": 255,
+_LIMITS = {"packets": 1 << 46, "srcport": 65_535, "dstport": 65_535, "protocol": 255,
            "traffic-path": 255}  # fmt: skip
 HOUR = 3600
 EARLIEST, LATEST = 1_262_304_000, 4_102_444_800
@@ -51,7 +51,7 @@ def fate_of(line: str, names: list[str]) -> tuple[Fate, dict[str, str]]:
         return Fate.BROKEN, row
     if not (EARLIEST <= start <= end < LATEST and end - start <= 86_400):
         return Fate.BROKEN, row
-    if not 0 <= size <= 1 << 47 or "-" in (row["srcaddr"], row["dstaddr"]):
+    if not 0 <= size <= 1 << 46 or "-" in (row["srcaddr"], row["dstaddr"]):
         return Fate.BROKEN, row
     for name, most in _LIMITS.items():
         if not 0 <= (_integer(row[name]) or 0) <= most:

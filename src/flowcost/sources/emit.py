@@ -108,36 +108,42 @@ def no_flows() -> pa.Table:
 
 
 def _words(oriented: Oriented, record: Record) -> dict[str, list[str]]:
-    """Return the text columns that follow from the context: four words per context.
+    """Return the text columns that follow from the context and how its row is seen.
 
-    The words of context `n` at `4 n + 2 nat + receive`: seen as an interface or as a NAT gateway,
-    with the local end as source or as destination.
+    The words of context `n` are at `4 n + 2 nat + receive`: seen as an interface or as a NAT
+    gateway, with the local end as source or as destination.
     """
-    names = (
-        "observer", "observer_type", "account", "region", "az_id", "vpc_id", "subnet_id",
-        "direction", "via", "local_uid", "aws_service", "next_hop_type", "next_hop_az_id",
-    )  # fmt: skip
-    words: dict[str, list[str]] = {name: [] for name in names}
-    for context, via in zip(oriented.grouped.contexts, oriented.via, strict=True):
-        observer = context.observer or context.device
-        for at_nat in (False, True):
-            sensor = "gateway" if at_nat else "tgw_attachment" if record is TGW else "interface"
-            for receive in (False, True):
-                row = (
-                    observer,
-                    sensor,
-                    context.account,
-                    context.region,
-                    context.az,
-                    context.vpc,
-                    context.subnet,
-                    "receive" if receive else "transmit",
-                    (via or observer) if at_nat else via if record is TGW else "",
-                    observer if sensor == "interface" else "",
-                    context.source_service if receive else context.destination_service,
-                    context.next_hop_type,
-                    context.next_hop_az,
-                )
-                for name, value in zip(names, row, strict=True):
-                    words[name].append(value)
+    contexts = oriented.grouped.contexts
+    tgw = record is TGW
+    observers = [context.observer or context.device for context in contexts]
+    services = [(c.destination_service, c.source_service) * 2 for c in contexts]
+    if tgw:
+        via = [(device,) * 4 for device in oriented.via]
+    else:
+        via = [
+            ("", "", gateway or observer, gateway or observer)
+            for gateway, observer in zip(oriented.via, observers, strict=True)
+        ]
+    # The same word in all four places, and four words that are the same in every context.
+    alike = {
+        "observer": observers,
+        "account": [context.account for context in contexts],
+        "region": [context.region for context in contexts],
+        "az_id": [context.az for context in contexts],
+        "vpc_id": [context.vpc for context in contexts],
+        "subnet_id": [context.subnet for context in contexts],
+        "next_hop_type": [context.next_hop_type for context in contexts],
+        "next_hop_az_id": [context.next_hop_az for context in contexts],
+    }
+    sensor = "tgw_attachment" if tgw else "interface"
+    seen = {
+        "observer_type": [sensor, sensor, "gateway", "gateway"],
+        "direction": ["transmit", "receive"] * 2,
+    }
+    words = {name: [word for word in column for _ in range(4)] for name, column in alike.items()}
+    words |= {name: places * len(contexts) for name, places in seen.items()}
+    words["via"] = [word for places in via for word in places]
+    words["aws_service"] = [word for places in services for word in places]
+    own = [("", "") if tgw else (observer, observer) for observer in observers]
+    words["local_uid"] = [word for pair in own for word in (*pair, "", "")]
     return words
