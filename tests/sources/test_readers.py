@@ -206,14 +206,32 @@ def test_rows_that_cannot_be_read_are_counted_and_shown(tmp_path):
 
 
 def test_a_wrong_row_in_parquet_is_broken_whatever_is_wrong_with_it(tmp_path):
+    least, most = -(1 << 63), (1 << 63) - 1
     wrong = rows(
-        {"bytes": -5}, {"bytes": None}, {"start": None}, {"srcaddr": None, "pkt-srcaddr": None}
+        {"bytes": -5},
+        {"bytes": None},
+        {"start": None},
+        {"srcaddr": None},
+        {"start": least, "end": most},
+        {"start": most, "end": least},
+        {"bytes": most},
+        {"packets": least},
+        {"srcport": most},
+        {"protocol": least},
     )
-    wrong[3]["pkt-srcaddr"] = None
-    path = write_parquet(tmp_path / "a.parquet", SAMPLE + wrong)
+    skipped = rows({"log-status": "SKIPDATA", "start": least, "end": most})
+    path = write_parquet(tmp_path / "a.parquet", SAMPLE + wrong + skipped)
     flows, report = read(path)
     assert brief(flows) == EXPECTED
-    assert report.tally(Fate.BROKEN).rows == 4
+    assert report.tally(Fate.BROKEN).rows == len(wrong)
+    assert report.tally(Fate.SKIPDATA).rows == 1
+
+
+def test_a_sum_that_no_column_can_hold_is_refused_not_wrapped(tmp_path):
+    largest = rows({"flow-direction": "egress", "bytes": 1 << 46})
+    flows, report = read(write_parquet(tmp_path / "a.parquet", largest * ((1 << 17) + 1)))
+    assert flows == []
+    assert "range" in report.error
 
 
 def test_nodata_skipdata_and_reject_are_counted_apart(tmp_path):

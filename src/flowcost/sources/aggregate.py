@@ -100,11 +100,14 @@ class Aggregation:
         if self.piece.bookable:
             queries.append(self._split(special, changed=changes is not None))
         names = ", ".join(self._keys())
-        # A sum that does not fit is one of broken rows, whose sizes nobody reads.
+        # A sum of valid records that does not fit is an error; of broken ones nobody reads it.
+        booked = f"code & 7 IN ({FLOW}, {REJECT})"
         sums = ", ".join(
-            f"coalesce(TRY_CAST(sum({name}) AS BIGINT), 0) AS {name}"
-            for name in ("bytes", "packets", "rows", "seconds")
-        )
+            f"(CASE WHEN {wanted} THEN sum({name}) ELSE 0 END)::BIGINT AS {name}"
+            for name, wanted in (
+                ("bytes", booked), ("packets", booked), ("rows", "TRUE"), ("seconds", "TRUE"),
+            )
+        )  # fmt: skip
         tables = [
             con.sql(f"SELECT {names}, {sums} FROM ({query}) GROUP BY {names}").to_arrow_table()
             for query in queries
@@ -316,7 +319,7 @@ class Aggregation:
             at, numbers = '"start" // 3600 * 3600', [piece.number("bytes"), piece.number("packets")]
             if not self.clean:
                 at = f"CASE WHEN kind IN ({FLOW}, {REJECT}) THEN {at} ELSE 0 END"
-            seconds = f'CASE WHEN kind = {SKIPDATA} THEN "end" - "start" ELSE 0 END'
+            seconds = f'CASE WHEN kind = {SKIPDATA} THEN coalesce("end" - "start", 0) ELSE 0 END'
             if piece.has("log-status") and piece.equals("log-status", "SKIPDATA") == "FALSE":
                 seconds = "0"
         names = ", ".join(self._keys()[:-2])

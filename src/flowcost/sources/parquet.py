@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flowcost.errors import SourceError
 from flowcost.sources.discover import LogFile
-from flowcost.sources.raw import Piece
+from flowcost.sources.raw import Piece, bounded
 from flowcost.sources.record import Mapping, Record, canonical, check_unique
 from flowcost.sources.text import record_of
 
@@ -48,7 +48,7 @@ def pieces(file: LogFile) -> Iterator[Piece]:
                 ).rename_columns(list(wanted))
                 columns, words = _numbered(table, record)
                 yield Piece(
-                    table=columns,
+                    table=bounded(columns),
                     record=record,
                     columns=frozenset(wanted),
                     unknown=tuple(sorted(set(stored) - record.names)),

@@ -28,6 +28,27 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+# Beyond these a time or a size is no such thing, and arithmetic on it may not fit 64 bits.
+_LEAST, _MOST = 0, 1 << 62
+_COUNTED = ("start", "end", "bytes")
+
+
+def bounded(table: pa.Table) -> pa.Table:
+    """Return the columns with null for times and sizes that no record can have."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+    import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
+    for position, name in enumerate(table.column_names):
+        column = table.column(position)
+        if name not in _COUNTED or not pa.types.is_integer(column.type):
+            continue
+        span = pc.min_max(column).as_py()
+        if span["min"] is not None and (span["min"] < _LEAST or span["max"] >= _MOST):
+            fits = pc.and_(pc.greater_equal(column, _LEAST), pc.less(column, _MOST))
+            table = table.set_column(position, name, pc.if_else(fits, column, None))
+    return table
+
+
 @dataclass(frozen=True, kw_only=True)
 class Piece:
     """One piece of a file.

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 from flowcost.errors import SourceError
 from flowcost.sources import cloudwatch
 from flowcost.sources.discover import LogFile
-from flowcost.sources.raw import Piece, quoted
+from flowcost.sources.raw import Piece, bounded, quoted
 from flowcost.sources.record import Record, canonical, check_unique
 from flowcost.sources.tgw_flow_logs import TGW
 from flowcost.sources.vpc_flow_logs import VPC
@@ -88,6 +88,7 @@ class Layout:
     """The fields of one file and how to parse them."""
 
     def __init__(self, first: bytes, where: str, log_format: tuple[str, ...]) -> None:
+        self._where = where
         words = first.decode("utf-8", "replace").split()
         names = [canonical(word) for word in words]
         known = VPC.names | TGW.names
@@ -161,7 +162,7 @@ class Layout:
                 .collect()
             )
         except pl.exceptions.PolarsError as error:
-            raise SourceError(f"cannot be parsed: {error}") from None
+            raise SourceError(f"{self._where}: cannot be parsed ({error})") from None
         return frame.to_arrow(compat_level=pl.CompatLevel.newest())
 
     def _columns(self) -> list[Expr]:
@@ -179,7 +180,7 @@ class Layout:
         """Return the columns with what is known about them."""
         last = quoted(_LAST if self.names[-1] in self.record.integers else self.names[-1])
         return Piece(
-            table=table,
+            table=bounded(table),
             record=self.record,
             columns=frozenset(self._wanted),
             unknown=tuple(sorted(set(self.names) - self.record.names - {_STAMP})),
