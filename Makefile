@@ -5,12 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit sim docs bench gen-logs fuzz bpf lock clean
+.PHONY: demo test lint unit sim spark docs bench gen-logs fuzz bpf lock clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/flowcost demo
 
-test: lint unit sim
+test: lint unit sim spark
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -19,11 +19,15 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 unit: $(STAMP)
-	$(BIN)/pytest -q -n auto --ignore=tests/oracle
+	$(BIN)/pytest -q -n auto --ignore=tests/oracle --ignore=tests/spark
 
 # The oracle: separate code and its own rate sheet re-derive every figure.
 sim: $(STAMP)
 	$(BIN)/pytest -q -n auto --dist loadfile tests/oracle
+
+# A real standalone Spark on loopback; PySpark is half a gigabyte, so it is installed only here.
+spark: $(VENV)/.spark
+	$(BIN)/pytest -q tests/spark
 
 # Write docs/reference from the code.
 docs: $(STAMP)
@@ -64,10 +68,14 @@ $(STAMP): pyproject.toml constraints.txt | $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e . --group dev
 	@touch $@ $(VENV)/.runtime
 
+$(VENV)/.spark: $(STAMP)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt --group spark
+	@touch $@
+
 # Re-resolve every version; the file names versions only, no host.
 lock: | $(BIN)/uv
 	$(BIN)/uv pip compile --quiet --universal --no-annotate --no-header --python-version 3.11 \
-	  --all-extras --group dev pyproject.toml -o constraints.txt
+	  --all-extras --group dev --group spark pyproject.toml -o constraints.txt
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -14,8 +14,7 @@ from flowcost.cli.rates import book_option, open_books
 from flowcost.ledger.findings import findings as ledger_findings
 from flowcost.ledger.query import Selection, costs, totals
 from flowcost.model import Finding
-from flowcost.pipeline.flow_logs import located
-from flowcost.pipeline.reading import Embedded
+from flowcost.pipeline.flow_logs import located, reader_of
 from flowcost.pipeline.run import Progress, Ran, Settings, ledger_of, run
 from flowcost.price import list_book
 from flowcost.resolve import inventory, timeline
@@ -65,7 +64,14 @@ from flowcost.views.tables import binary, render
 @click.option("--endpoint-url", default="", help="Another S3 endpoint than AWS's.")
 @click.option("--region", default="", help="Region of the buckets.")
 @click.option("--profile", default="", help="AWS profile that reads the buckets.")
-@click.option("--workers", default=0, help="Files read at once; 0 for one per core.")
+@click.option(
+    "--engine",
+    default="duckdb",
+    show_default=True,
+    metavar="duckdb|spark://HOST:PORT",
+    help="Where files are read: this machine, or a Spark cluster.",
+)
+@click.option("--workers", default=0, help="Files read at once here; 0 for one per core.")
 @click.option("--memory", default="768MB", show_default=True, help="Memory of the engine.")
 @click.option("--again", is_flag=True, help="Attribute hours anew whose files have not changed.")
 def command(
@@ -83,6 +89,7 @@ def command(
     endpoint_url: str,
     region: str,
     profile: str,
+    engine: str,
     workers: int,
     memory: str,
     again: bool,
@@ -105,7 +112,7 @@ def command(
     rates = open_books(books, list_book())
     access = Access(endpoint=endpoint_url, region=region, profile=profile)
     with located(locations, ledger.root / ".run" / "spool", access) as logs, _bar() as progress:
-        reader = Embedded(objects=logs.objects, workers=workers)
+        reader = reader_of(engine, logs.objects, workers)
         ran = run(logs.files, resolution, rates, ledger, settings, reader=reader, progress=progress)
     selection = Selection(start=start, end=end, tenant=tenant)
     found = totals(ledger, selection)

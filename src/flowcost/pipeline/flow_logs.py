@@ -10,6 +10,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from flowcost.model import Finding
+from flowcost.pipeline.reading import Embedded, Reader
+from flowcost.pipeline.spark_session import check_master
 from flowcost.sources.discover import LogFile, local, unique
 from flowcost.sources.objects import Access, Objects
 
@@ -46,3 +48,17 @@ def located(
         yield Located(files=files, objects=objects, findings=findings)
     finally:
         shutil.rmtree(spool, ignore_errors=True)
+
+
+def reader_of(engine: str, objects: Objects, workers: int) -> Reader:
+    """Return what reads log files: `duckdb` in this process, or a Spark cluster by its address.
+
+    Raises:
+        UsageError: there is no such engine.
+    """
+    if engine == "duckdb":
+        return Embedded(objects=objects, workers=workers)
+    from flowcost.pipeline.spark import Cluster  # noqa: PLC0415 - only here
+
+    check_master(engine)
+    return Cluster(master=engine, objects=objects)
