@@ -10,18 +10,9 @@ from benchmarks import gen_logs
 
 from flowcost.ledger import Ledger
 
-WORLD = """
-[[network]]
-cidr = "10.0.0.0/8"
-cloud.provider = "aws"
-cloud.account.id = "111111111111"
-cloud.region = "us-east-1"
-cloud.availability_zone = "use1-az1"
-"""
-
 
 def generate(out, form, *, rows, hours=1, seed=7):
-    """Write OUT/logs, and declare what owns its addresses in OUT/declared.toml."""
+    """Write OUT/logs and OUT/inventory; return the sizes."""
     words = argparse.Namespace(
         rows=rows,
         pods=300,
@@ -32,9 +23,7 @@ def generate(out, form, *, rows, hours=1, seed=7):
         format=form,
         seed=seed,
     )
-    sizes = gen_logs.generate(out, words)
-    (out / "declared.toml").write_text(WORLD)
-    return sizes
+    return gen_logs.generate(out, words)
 
 
 def charges(root):

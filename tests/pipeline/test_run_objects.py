@@ -48,7 +48,7 @@ def go(location, inventory, ledger, *more, status=0):
 @pytest.mark.parametrize("form", ["parquet", "text"])
 def test_a_bucket_gives_the_charges_of_the_folder_it_was_copied_from(store, caller, tmp_path, form):
     generate(tmp_path / "made", form, rows=20_000)
-    logs, inventory = tmp_path / "made" / "logs", tmp_path / "made" / "declared.toml"
+    logs, inventory = tmp_path / "made" / "logs", tmp_path / "made" / "inventory"
     bucket = store.bucket(f"made-{form}")
     store.upload(bucket, logs, "some/prefix/")
     go(logs, inventory, tmp_path / "local")
@@ -62,7 +62,7 @@ def test_a_run_reads_only_the_objects_that_are_new_or_changed(store, caller, tmp
     bucket = store.bucket("growing")
     generate(tmp_path / "made", "parquet", rows=2_000)
     store.upload(bucket, tmp_path / "made" / "logs")
-    inventory, ledger = tmp_path / "made" / "declared.toml", tmp_path / "ledger"
+    inventory, ledger = tmp_path / "made" / "inventory", tmp_path / "ledger"
     first = go(f"s3://{bucket}", inventory, ledger).output
     assert "files read, 0 known" in first
     assert "0 files read" in go(f"s3://{bucket}", inventory, ledger).output
@@ -130,7 +130,7 @@ def test_denied_access_ends_the_run_with_the_object_and_the_permission(store, tm
     bucket = store.bucket("closed")
     generate(tmp_path / "made", "parquet", rows=1_000)
     store.upload(bucket, tmp_path / "made" / "logs")
-    inventory = tmp_path / "made" / "declared.toml"
+    inventory = tmp_path / "made" / "inventory"
     with pytest.MonkeyPatch.context() as patch:
         for name, value in store.user("reader-not", "s3:ListBucket").items():
             patch.setenv(name, value)

@@ -42,7 +42,7 @@ def made(tmp_path_factory):
 def alone(made, tmp_path_factory):
     """Return the ledger that this machine makes of all of it."""
     ledger = tmp_path_factory.mktemp("alone") / "ledger"
-    finished(made / "logs", made / "declared.toml", ledger)
+    finished(made / "logs", made / "inventory", ledger)
     return ledger
 
 
@@ -76,7 +76,7 @@ def on(cluster):
 def test_two_runs_on_a_cluster_leave_the_ledger_of_one_machine_byte_for_byte(
     cluster, made, alone, tmp_path
 ):
-    inventory, ledger = made / "declared.toml", tmp_path / "ledger"
+    inventory, ledger = made / "inventory", tmp_path / "ledger"
     seen = tmp_path / "hidden"
     shutil.move(made / "logs" / "text", seen)
     try:
@@ -101,7 +101,7 @@ def partials(ledger):
 def test_a_worker_that_is_killed_in_the_middle_changes_nothing(made, alone, tmp_path):
     ledger = tmp_path / "ledger"
     with standalone(tmp_path / "spark") as cluster:
-        words = made / "logs", made / "declared.toml", ledger, *on(cluster)
+        words = made / "logs", made / "inventory", ledger, *on(cluster)
         with started(*words, **cluster.environment) as run:
             until = time.monotonic() + 120
             executor = tmp_path / "spark" / "work-0"
@@ -119,10 +119,10 @@ def test_objects_are_read_by_workers_that_hold_no_credentials(cluster, tmp_path)
         generate(tmp_path, "parquet", rows=5_000)
         bucket = store.bucket("logs")
         store.upload(bucket, tmp_path / "logs")
-        finished(tmp_path / "logs", tmp_path / "declared.toml", tmp_path / "local")
+        finished(tmp_path / "logs", tmp_path / "inventory", tmp_path / "local")
         finished(
             f"s3://{bucket}",
-            tmp_path / "declared.toml",
+            tmp_path / "inventory",
             tmp_path / "ledger",
             *on(cluster),
             **cluster.environment,
@@ -136,7 +136,7 @@ def test_a_file_that_workers_cannot_see_is_named(cluster, tmp_path):
     generate(tmp_path, "parquet", rows=1_000)
     said = finished(
         "/proc/self/cwd/logs",  # each process sees its own
-        tmp_path / "declared.toml",
+        tmp_path / "inventory",
         tmp_path / "ledger",
         *on(cluster),
         cwd=tmp_path,
@@ -153,7 +153,7 @@ def test_a_python_without_the_libraries_on_the_workers_is_named(cluster, made, t
     bare = str(tmp_path / "bare" / "bin" / "python")
     said = finished(
         made / "logs",
-        made / "declared.toml",
+        made / "inventory",
         tmp_path / "ledger",
         *on(cluster),
         status=3,
@@ -172,7 +172,7 @@ def test_a_python_without_the_libraries_on_the_workers_is_named(cluster, made, t
     ],
 )
 def test_what_is_missing_is_said_before_spark_starts(made, tmp_path, engine, variables, words):
-    where = made / "logs", made / "declared.toml", tmp_path / "ledger", "--engine", engine
+    where = made / "logs", made / "inventory", tmp_path / "ledger", "--engine", engine
     said = finished(*where, status=3, within=30, **variables)
     assert words in said
     assert "Traceback" not in said
