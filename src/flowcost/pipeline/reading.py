@@ -86,7 +86,7 @@ class Embedded(Struct, frozen=True, kw_only=True):
         self, tasks: Sequence[Task], knowledge: Knowledge, options: Options
     ) -> Iterator[Read | Gone]:
         """Yield each task as it is done, in their order."""
-        workers = min(self.workers or os.cpu_count() or 1, len(tasks))
+        workers = max(1, min(self.workers or os.cpu_count() or 1, len(tasks)))
         free: SimpleQueue[Kernel] = SimpleQueue()
         kernels = [Kernel(knowledge, options) for _ in range(workers)]
         for kernel in kernels:

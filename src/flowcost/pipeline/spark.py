@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 # A job's partials pass through the driver's memory together.
 JOB_FILES = 16
 JOB_BYTES = 256 << 20
+JOBS = 32
 
 _MISSING_MODULE = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _FAILED = re.compile(re.escape(FAILED) + r"(\{.*\})")
@@ -68,7 +69,9 @@ class Cluster(Struct, frozen=True, kw_only=True):
             _probe(spark)
             slots = spark.sparkContext.defaultParallelism
             jobs = list(_jobs(tasks))
-            pool = ThreadPoolExecutor(max_workers=1 + 2 * slots // JOB_FILES)
+            # Enough jobs at once that every core has a file and one to come.
+            at_once = 1 + 2 * slots * len(jobs) // max(1, len(tasks))
+            pool = ThreadPoolExecutor(max_workers=min(at_once, JOBS))
             try:
                 for done in pool.map(lambda job: self._job(spark, job, shared), jobs):
                     yield from done
