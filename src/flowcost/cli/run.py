@@ -73,7 +73,7 @@ from flowcost.views.tables import binary, render
 )
 @click.option("--workers", default=0, help="Files read at once here; 0 for one per core.")
 @click.option("--memory", default="768MB", show_default=True, help="Memory of the engine.")
-@click.option("--again", is_flag=True, help="Attribute hours anew whose files have not changed.")
+@click.option("--again", is_flag=True, help="Read and attribute again what has not changed.")
 def command(
     *,
     locations: tuple[str, ...],

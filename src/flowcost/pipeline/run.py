@@ -45,8 +45,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """What the operator chose.
 
     `start` and `end` bound the hours that are attributed, half-open; `again` attributes hours
-    anew although their files have not changed (a better inventory, another book). `memory` is
-    the engine's limit.
+    anew, and reads the given files again, although they have not changed (a better inventory,
+    another book). `memory` is the engine's limit.
     """
 
     options: Options
@@ -98,7 +98,7 @@ def run(
         LedgerError: a partition cannot be written; hours written before it stand.
     """
     shelf = Shelf(ledger.root / ".run")
-    unread = shelf.unread(files, settings.options)
+    unread = list(files) if settings.again else shelf.unread(files, settings.options)
     gone = []
     if unread:
         gone = shelf.read(

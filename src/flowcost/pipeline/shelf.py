@@ -59,13 +59,17 @@ class Shelf:
         self.entries = {entry.key: entry for entry in entries}
 
     def unread(self, files: Iterable[LogFile], options: Options) -> list[LogFile]:
-        """Return the files that have no entry for their present content and options."""
-        return [
-            file
-            for file in files
-            if file.key not in self.entries
-            or self.entries[file.key].digest != _digest(file, options)
-        ]
+        """Return the files that have no entry for their present content and options.
+
+        A file that could not be read is read again: a full disk is mended without a new version.
+        """
+        return [file for file in files if not self._has(file, options)]
+
+    def _has(self, file: LogFile, options: Options) -> bool:
+        entry = self.entries.get(file.key)
+        return (
+            entry is not None and entry.digest == _digest(file, options) and not entry.report.error
+        )
 
     def read(
         self,

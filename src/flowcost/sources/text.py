@@ -1,7 +1,6 @@
 """Text flow logs: by header in any order, or by a format; plain or gzip; CloudWatch exports.
 
-Polars parses: measured on gzip text it needs about two thirds of DuckDB's time and of Arrow's,
-and the rules stay in one place since only raw columns leave this module. A row is whole when the
+Polars parses, and the rules stay in one place since only raw columns leave this module. A row is whole when the
 last field of its format is there and nothing follows it but a blank.
 """
 
