@@ -1,7 +1,7 @@
 """Text flow logs: by header in any order, or by a format; plain or gzip; CloudWatch exports.
 
-Polars parses, and the rules stay in one place since only raw columns leave this module. A row is whole when the
-last field of its format is there and nothing follows it but a blank.
+Polars parses, and the rules stay in one place since only raw columns leave this module. A row is
+whole when the last field of its format is there and nothing follows it but a blank.
 """
 
 from __future__ import annotations
