@@ -153,4 +153,4 @@ def _fetch(errand: Errand, path: Path) -> None:
                 raise
         else:
             return
-        time.sleep(0.5 * 2**attempt)
+        time.sleep(2**attempt)
