@@ -226,7 +226,7 @@ def measure(options: argparse.Namespace) -> None:
             if options.rounds:
                 throughput(variants, traffic, names, kinds, options)
             if "empty" in names:  # what the kernel itself spends on a program is taken off
-        kernel_time(variants, traffic, [n for n in names if n != "none"], kinds, options)
+                kernel_time(variants, traffic, [n for n in names if n != "none"], kinds, options)
         finally:
             traffic.server.kill()
             traffic.server.wait()
