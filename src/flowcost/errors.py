@@ -40,12 +40,6 @@ class UsageError(FlowcostError):
     code = "usage"
 
 
-class ConfigError(FlowcostError):
-    """The configuration file has wrong or unknown fields; all of them are listed."""
-
-    code = "config"
-
-
 class FilterError(FlowcostError):
     """A filter expression cannot be read; `position` is the offending column, from 0."""
 

@@ -76,11 +76,6 @@ INTERFACES = (
 )
 
 SAME_NODE = Condition("both ends are on one node", lambda f: f.same_node)
-REGIONS_KNOWN = Condition(
-    "regions are {f.local_region} and {f.remote_region}",
-    lambda f: bool(f.local_region and f.remote_region),
-    "both regions are known",
-)
 SAME_REGION = Condition(
     "both ends are in {f.local_region}",
     lambda f: bool(f.local_region) and f.local_region == f.remote_region,

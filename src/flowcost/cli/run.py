@@ -11,11 +11,12 @@ import click
 
 from flowcost.cli.options import Instant, ledger_option
 from flowcost.cli.rates import book_option, open_books
+from flowcost.ledger import Ledger
 from flowcost.ledger.findings import findings as ledger_findings
 from flowcost.ledger.query import Selection, costs, totals
 from flowcost.model import Finding
 from flowcost.pipeline.flow_logs import located, reader_of
-from flowcost.pipeline.run import Progress, Ran, Settings, ledger_of, run
+from flowcost.pipeline.run import Progress, Ran, Settings, run
 from flowcost.price import list_book
 from flowcost.resolve import inventory, timeline
 from flowcost.sources.kernel import Options
@@ -96,7 +97,7 @@ def command(
 ) -> None:
     """Read flow logs, attribute and price them into the ledger, and say what to look at first."""
     resolution = timeline.build(inventory.read(inventory_path))
-    ledger = ledger_of(ledger_path)
+    ledger = Ledger.open(ledger_path, create=True)
     settings = Settings(
         options=Options(
             tenant=tenant,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -258,8 +257,3 @@ def _merged(found: Sequence[Finding]) -> list[Finding]:
             hint=finding.hint,
         )
     return list(totals.values())
-
-
-def ledger_of(path: Path) -> Ledger:
-    """Return the ledger that a run writes to, created if it is new."""
-    return Ledger.open(path, create=True)

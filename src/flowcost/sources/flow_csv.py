@@ -15,6 +15,7 @@ import pyarrow as pa
 from flowcost import clock
 from flowcost.address import pack
 from flowcost.errors import SourceError
+from flowcost.model import Direction, Initiator, ObserverType
 from flowcost.schema import FLOWS, Column
 
 Value = str | int | bytes | datetime | None
@@ -36,10 +37,10 @@ DEFAULTS: dict[str, Value] = {
     "sampled": 1,
     "dialed_address": None,
 }
-_CHOICES = {
-    "direction": ("transmit", "receive"),
-    "observer_type": ("node_agent", "interface", "gateway", "tgw_attachment", "exporter"),
-    "initiator": ("local", "remote", "unknown"),
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "direction": tuple(Direction),
+    "observer_type": tuple(ObserverType),
+    "initiator": tuple(Initiator),
 }
 ARROW_TYPES = {
     "int": pa.int64(),
