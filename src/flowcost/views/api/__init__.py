@@ -1,0 +1,1 @@
+"""The HTTP API under `/v1`: one table of endpoints, one error shape."""

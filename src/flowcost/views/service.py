@@ -1,0 +1,93 @@
+"""What the HTTP views may ask of a server: the seam between views and what runs behind them.
+
+Views know these protocols and the ledger; `server.application` gives them the real things. Every
+method takes the tenant of the principal, and none answers for another tenant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from msgspec import Struct
+
+from flowcost.ledger import Ledger
+
+
+class Receipt(Struct, frozen=True):
+    """What became of a posted segment: `fresh` is false for one that was there before."""
+
+    epoch: int
+    sequence: int
+    fresh: bool
+
+
+class Inbox(Protocol):
+    """Keeps posted segments; what it has accepted survives a crash of the machine."""
+
+    def put(self, tenant: str, cluster: str, body: bytes) -> Receipt:
+        """Return once the encoded `segment.Segment` is durable.
+
+        Raises:
+            SegmentError: the body is no segment, or names another cluster than its token's.
+            BusyError: too much waits, or the disk is full; try again after `retry_after_s`.
+        """
+        ...
+
+
+class ClusterState(Struct, frozen=True, kw_only=True):
+    """One cluster as the server sees it. Instants are UTC; None is never."""
+
+    cluster: str
+    nodes: int
+    last_segment: datetime | None
+    watch: str = "none"  # none, syncing, watching, broken
+    watch_error: str = ""
+    pods: int = 0
+
+
+class LiveState(Struct, frozen=True, kw_only=True):
+    """Where the live pipeline stands for one tenant.
+
+    `posted_until` is the end of the newest window in the ledger; `waiting` counts acknowledged
+    segments that no ledger hour has yet. `troubles` are reasons, for the operator.
+    """
+
+    posted_until: datetime | None
+    closed_until: datetime | None
+    waiting: int
+    waiting_bytes: int
+    troubles: tuple[str, ...] = ()
+
+
+class Live(Protocol):
+    """The pipeline that turns the inbox into ledger hours."""
+
+    def state(self, tenant: str) -> LiveState:
+        """Return where it stands."""
+        ...
+
+
+class Clusters(Protocol):
+    """Clusters that are watched or have posted."""
+
+    def states(self, tenant: str) -> Sequence[ClusterState]:
+        """Return them in order of name."""
+        ...
+
+    def for_node(self, tenant: str, cluster: str, node: str) -> tuple[bytes, str]:
+        """Return what the agent of a node must know, as JSON, and its entity tag."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Everything the views of one server stand on."""
+
+    ledger: Ledger
+    inbox: Inbox
+    live: Live
+    clusters: Clusters
+    now: Callable[[], datetime]

@@ -1,0 +1,1 @@
+"""The web console: pages that read without JavaScript."""
