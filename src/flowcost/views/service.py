@@ -6,13 +6,15 @@ method takes the tenant of the principal, and none answers for another tenant.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Protocol
 
 from msgspec import Struct
 
+from flowcost.insights.budgets import BudgetState
+from flowcost.insights.incidents import Incident
 from flowcost.ledger import Ledger
 
 
@@ -82,6 +84,35 @@ class Clusters(Protocol):
         ...
 
 
+class Budgets(Protocol):
+    """Monthly budgets and what is spent of them.
+
+    `insights.budgets.visible` says which of them a principal may see.
+    """
+
+    def states(self, tenant: str, month: date) -> Sequence[BudgetState]:
+        """Return every budget in the UTC month that begins on `month`, by kind and name."""
+        ...
+
+
+class Incidents(Protocol):
+    """The incident list; `insights.budgets.visible` by `target` says who may see which."""
+
+    def incidents(self, tenant: str, *, states: Collection[str] = ()) -> Sequence[Incident]:
+        """Return the incidents in these states (none given: all), latest first."""
+        ...
+
+    def move(
+        self, tenant: str, incident: str, state: str, *, who: str, reason: str = ""
+    ) -> Incident | None:
+        """Move an incident to another state and return it; None if the tenant has no such one.
+
+        Raises:
+            UsageError: an unknown state, or a dismissal without a reason.
+        """
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Service:
     """Everything the views of one server stand on."""
@@ -90,4 +121,6 @@ class Service:
     inbox: Inbox
     live: Live
     clusters: Clusters
+    budgets: Budgets
+    incidents: Incidents
     now: Callable[[], datetime]
