@@ -106,3 +106,52 @@ class LabError(FlowcostError):
 
     code = "lab"
     exit_code = EXIT_ENVIRONMENT
+
+
+class UnauthenticatedError(FlowcostError):
+    """A request does not say who asks, or what it says does not hold."""
+
+    code = "unauthenticated"
+
+
+class ForbiddenError(FlowcostError):
+    """Who asks is known, and may not do this."""
+
+    code = "forbidden"
+
+
+class NotFoundError(FlowcostError):
+    """There is nothing at this address, or nothing that the asker may see."""
+
+    code = "not-found"
+
+
+class RequestError(FlowcostError):
+    """A request's parameters or body cannot be taken; each one is named.
+
+    Attributes:
+        parameters: parameter or body field -> what is wrong with it.
+    """
+
+    code = "request"
+
+    def __init__(self, parameters: dict[str, str], *, hint: str = "") -> None:
+        super().__init__("; ".join(f"{k}: {v}" for k, v in parameters.items()), hint=hint)
+        self.parameters = parameters
+
+
+class TooLargeError(FlowcostError):
+    """A request's body is larger than the server takes."""
+
+    code = "too-large"
+
+
+class BusyError(FlowcostError):
+    """The server has as much work as it can hold; ask again after `retry_after_s` seconds."""
+
+    code = "busy"
+    exit_code = EXIT_ENVIRONMENT
+
+    def __init__(self, message: str, *, retry_after_s: int = 5, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s

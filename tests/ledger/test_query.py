@@ -5,11 +5,16 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from msgspec import structs
+from tests.conftest import NEXT_DAY, shop_charges
 
 from flowcost import money
 from flowcost.errors import UsageError
-from flowcost.ledger import keys
+from flowcost.ledger import Ledger, keys
+from flowcost.ledger.explain import explain
+from flowcost.ledger.filter import In
 from flowcost.ledger.query import OTHER, Selection, conversations, costs, totals, trend
+from flowcost.ledger.state import state
 from flowcost.money import GIB
 
 
@@ -231,3 +236,42 @@ def test_every_pair_of_keys_can_stand_together(shop):
     names = ["path", "hour", "owner", "other.owner", "conversation", "rate", "remote.address"]
     for pair in itertools.permutations(names, 2):
         assert sum(row[3] for row in costs(shop, by=pair).rows) == TOTAL
+
+
+def test_what_is_within_bounds_every_question(shop):
+    within = In("local.k8s.workload.name", ("checkout",))
+    bounded = Selection(tenant="t1", within=within)
+    assert totals(shop, bounded).bytes == GIB
+    assert totals(shop, structs.replace(bounded, where="path = unknown")).charges == 0
+    # What is asked cannot widen what may be seen, however it is written.
+    for where in ("path = cross_az or path = unknown", "not path = cross_az or path = cross_az"):
+        assert totals(shop, structs.replace(bounded, where=where)).bytes == GIB
+    assert {e.local["k8s.workload.name"] for e in explain(shop, bounded, top=100)} == {"checkout"}
+
+
+def test_a_lost_tenant_opens_nothing(shop):
+    with pytest.raises(ValueError, match="no tenant"):
+        Selection(tenant="")
+    shared = Ledger(shop.root, shared=True)
+    with pytest.raises(ValueError, match="one tenant"):
+        totals(shared, Selection())
+    assert totals(shared, Selection(tenant="t2")).charges == 0
+    assert totals(shared, Selection(tenant="t1")).charges == 9
+
+
+def test_the_state_of_a_ledger_changes_with_its_hours_only(shop, make_ledger):
+    ledger = make_ledger(shop_charges())
+    before = state(ledger, tenant="t1")
+    assert state(ledger, tenant="t1") == before
+    assert state(ledger, tenant="t2") != before
+    early = state(ledger, end=NEXT_DAY, tenant="t1")
+    partition = ledger.manifests()[-1].partition
+    ledger.drop(partition)
+    assert state(ledger, tenant="t1") != before
+    assert state(ledger, end=NEXT_DAY, tenant="t1") == early
+
+
+def test_pages_hold_every_row_once(shop):
+    whole = costs(shop, by=("path", "operation"))
+    pages = [costs(shop, by=("path", "operation"), limit=2, offset=n) for n in range(0, 10, 2)]
+    assert [row for page in pages for row in page.rows] == list(whole.rows)

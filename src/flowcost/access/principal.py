@@ -18,12 +18,19 @@ class Role(IntEnum):
     ADMIN = 3
 
 
+# Permissions as other tools call them, and the least role that has each.
+PERMISSIONS = {"metrics.read": Role.VIEWER}
+
+
 class Principal(Struct, frozen=True, kw_only=True):
     """Who asks.
 
     `namespaces` and `owners` bound what is visible: a charge is visible if either of its ends
     lies in one of them. Both empty means all of the tenant. `cluster` names the cluster whose
     agents may post with this principal; it is empty for people and tools.
+
+    Raises:
+        ValueError: `tenant` or `subject` is empty.
     """
 
     tenant: str
@@ -33,7 +40,20 @@ class Principal(Struct, frozen=True, kw_only=True):
     owners: tuple[str, ...] = ()
     cluster: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.tenant or not self.subject:
+            raise ValueError("a principal has a tenant and a subject")
+
     @property
     def is_agent(self) -> bool:
         """Return whether this is a cluster's agents: they post, and read only identities."""
         return bool(self.cluster)
+
+    @property
+    def is_scoped(self) -> bool:
+        """Return whether only a part of the tenant is visible."""
+        return bool(self.namespaces or self.owners)
+
+
+# Who asks a server that listens on loopback only and has no access configured.
+OPEN = Principal(tenant="default", subject="anyone on this machine", role=Role.ADMIN)

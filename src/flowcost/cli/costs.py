@@ -78,7 +78,7 @@ def command(
         if bills:
             from flowcost.bill.basis import billed  # noqa: PLC0415 - only this basis reads bills
 
-            ledger, bill = stack.enter_context(billed(ledger, bills, tenant=selection.tenant))
+            ledger, bill = stack.enter_context(billed(ledger, bills, tenant=selection.tenant or ""))
         table = costs(ledger, selection, by=names, sort=sort, limit=top)
         found = totals(ledger, selection)
     columns, qualified = table.columns, summary.caveats(found, selection)

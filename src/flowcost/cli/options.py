@@ -132,7 +132,7 @@ def selection_options(command: Command) -> Command:
             end=end,
             attribute_by=attribute_by,
             legs=legs,
-            tenant=tenant,
+            tenant=tenant or None,
         )
         return command(ledger=Ledger.open(ledger_path), selection=selection, **rest)
 

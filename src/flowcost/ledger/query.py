@@ -18,7 +18,7 @@ from flowcost import clock
 from flowcost.errors import UsageError
 from flowcost.ledger import condition, keys
 from flowcost.ledger.ends import UNATTRIBUTED
-from flowcost.ledger.filter import parse, used
+from flowcost.ledger.filter import And, Expression, parse, used
 from flowcost.ledger.store import Ledger
 from flowcost.model import Path, Provenance
 from flowcost.schema import Column
@@ -54,7 +54,11 @@ class Selection(Struct, frozen=True, kw_only=True):
 
     `start` and `end` are a half-open interval in UTC; a charge belongs to the hour it starts in.
     `legs` is `all` (what the account is billed) or `observed` (only the metered ends that were
-    seen themselves).
+    seen themselves). `where` is text of the asker; `within` is what the asker may see at all, a
+    tree from our own code. `tenant` None is every tenant, which only the command line may ask.
+
+    Raises:
+        ValueError: `tenant` is empty: it was lost on the way, and would have opened all of them.
     """
 
     where: str = ""
@@ -62,7 +66,12 @@ class Selection(Struct, frozen=True, kw_only=True):
     end: datetime | None = None
     attribute_by: str = "local"
     legs: str = "all"
-    tenant: str = ""
+    tenant: str | None = None
+    within: Expression | None = None
+
+    def __post_init__(self) -> None:
+        if self.tenant == "":
+            raise ValueError("a selection of no tenant; None is every tenant")
 
     @property
     def basis(self) -> str:
@@ -142,11 +151,13 @@ def costs(
     by: Sequence[str] = ("path",),
     sort: str = "-list_cost",
     limit: int | None = None,
+    offset: int | None = None,
 ) -> Table:
     """Return one row per distinct value of the keys `by`: the keys, then `MEASURES`.
 
     `sort` is a key or a measure, `-` for descending; ties are broken by the keys. Beyond `limit`
-    rows the rest is one row `(other)`, so that the rows always add up.
+    rows the rest is one row `(other)`, so that the rows always add up; with an `offset` they are
+    a page, and no rest is made.
 
     Raises:
         UsageError: an unknown key, sort or attribution.
@@ -158,11 +169,11 @@ def costs(
     numbers = range(1, len(found) + 1)
     grouping = f"GROUP BY {', '.join(map(str, numbers))} " if found else ""
     order = f"ORDER BY {_order(sort, columns, len(found))}"
-    cut = "" if limit is None else f" LIMIT {int(limit)}"
+    cut = "" if limit is None else f" LIMIT {int(limit)} OFFSET {int(offset or 0)}"
     what = ", ".join((*(key.sql for key in found), *scan.measures))
     with opened(ledger, selection) as con:
         rows = con.execute(scan.sums(what, grouping + order + cut), scan.values).fetchall()
-        cut_off = limit is not None and len(rows) == limit
+        cut_off = offset is None and limit is not None and len(rows) == limit
         whole = scan.sums(", ".join(scan.measures))
         sums = con.execute(whole, scan.values).fetchall()[0] if cut_off else ()
     exact = [(*row[: len(found)], *map(int, row[len(found) :])) for row in rows]
@@ -239,7 +250,7 @@ def scanned(selection: Selection, found: Sequence[keys.Key] = ()) -> Scan:
     """
     if selection.legs not in LEGS:
         raise UsageError(f"unknown legs {selection.legs!r}", hint=f"one of {', '.join(LEGS)}")
-    tree = parse(selection.where)
+    tree = _both(parse(selection.where), selection.within)
     where, values = condition.sql(tree, selection.attribute_by)
     if selection.legs == "observed":
         where += f" AND c.provenance = '{Provenance.OBSERVED}'"
@@ -248,13 +259,17 @@ def scanned(selection: Selection, found: Sequence[keys.Key] = ()) -> Scan:
     return Scan(where=where, values=values, bytes=_METERED if metered else "c.bytes")
 
 
+def _both(asked: Expression | None, within: Expression | None) -> Expression | None:
+    return And((within, asked)) if asked and within else asked or within
+
+
 @contextmanager
 def opened(ledger: Ledger, selection: Selection) -> Iterator[DuckDBPyConnection]:
     """Attach the selection's hours to an engine of their own."""
     import duckdb  # noqa: PLC0415 - 60 ms that `--help` does not need
 
     with duckdb.connect() as con:
-        ledger.attach(con, selection.start, selection.end, tenant=selection.tenant)
+        ledger.attach(con, selection.start, selection.end, tenant=selection.tenant or "")
         yield con
 
 

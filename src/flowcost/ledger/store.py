@@ -41,10 +41,15 @@ _IDS = {"identities": "identity_id", "verdicts": "verdict_id", "rates": "rate_id
 
 
 class Ledger:
-    """A folder of partitions."""
+    """A folder of partitions.
 
-    def __init__(self, root: Path) -> None:
+    A `shared` ledger is read for one tenant at a time: asked for all of them it raises
+    ValueError, so that a view which lost its tenant shows nothing.
+    """
+
+    def __init__(self, root: Path, *, shared: bool = False) -> None:
         self.root = root
+        self.shared = shared
 
     @classmethod
     def open(cls, root: str | Path, *, create: bool = False) -> Ledger:
@@ -66,6 +71,8 @@ class Ledger:
         self, start: datetime | None = None, end: datetime | None = None, *, tenant: str = ""
     ) -> list[Manifest]:
         """Return the manifests of all hours in `[start, end)`, in order."""
+        if self.shared and not tenant:
+            raise ValueError("a shared ledger is read for one tenant")
         pattern = f"tenant=*/cluster=*/day=*/hour=*/{MANIFEST}"
         found = []
         for path in sorted(self.root.glob(pattern)):
