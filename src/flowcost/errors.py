@@ -40,6 +40,12 @@ class UsageError(FlowcostError):
     code = "usage"
 
 
+class ConfigError(FlowcostError):
+    """The configuration cannot be taken; every fault is listed with its place."""
+
+    code = "config"
+
+
 class FilterError(FlowcostError):
     """A filter expression cannot be read; `position` is the offending column, from 0."""
 
@@ -99,6 +105,12 @@ class UnreachableError(FlowcostError):
 
     code = "unreachable"
     exit_code = EXIT_ENVIRONMENT
+
+
+class SegmentError(FlowcostError):
+    """A posted body is no segment, or not one that its sender may post."""
+
+    code = "segment"
 
 
 class LabError(FlowcostError):

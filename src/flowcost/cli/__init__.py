@@ -26,6 +26,8 @@ COMMANDS = {
     "export": "Write the analysis for tools you already have.",
     "rates": "List, show, check and compare rate books.",
     "agent": "Count every byte of this node's pods, and serve metrics.",
+    "serve": "Take what agents post, attribute it live, and answer people and tools.",
+    "config": "Check, show and describe flowcost.toml.",
     "lab": "Prove the agent against the wire, on a real kernel (root).",
     "doctor": "Say what this machine can do, and what it lacks.",
 }
