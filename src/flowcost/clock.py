@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 
 # Flows outside this range are a broken clock, not history: VPC flow logs began in 2015 and a
 # record cannot come from the future. The upper bound leaves room for long-lived test fixtures.
@@ -30,6 +31,11 @@ def parse(text: str) -> datetime:
 def hour_of(instant: datetime) -> datetime:
     """Return the start of the UTC hour that holds `instant`."""
     return instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def day_of(instant: datetime) -> datetime:
+    """Return the start of the UTC day that holds `instant`."""
+    return hour_of(instant).replace(hour=0)
 
 
 def month_of(instant: datetime) -> date:

@@ -167,7 +167,7 @@ def test_a_conversation_has_both_directions_and_all_its_legs(shop):
 
 def test_an_interval_is_half_open_in_hours(shop):
     start = datetime.fromisoformat("2026-11-02T10:00:00+00:00")
-    assert totals(shop, Selection(start=start, end=start + timedelta(hours=14))).hours == 1
+    assert totals(shop, Selection(start=start, end=start + timedelta(hours=14))).days == 1
     assert totals(shop, Selection(start=start + timedelta(hours=1))).bytes == 7
     assert totals(shop, Selection(end=start)).bytes == 0
 

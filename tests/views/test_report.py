@@ -162,7 +162,7 @@ def test_every_findings_filter_selects_what_it_counts(shop):
     }
     for noticed in found:
         selected = totals(shop, Selection(where=noticed.where))
-        assert (selected.charges, selected.bytes) == (noticed.finding.count, noticed.finding.bytes)
+        assert (selected.days, selected.bytes) == (noticed.finding.count, noticed.finding.bytes)
 
 
 def test_the_command_writes_one_file(shop, tmp_path):

@@ -21,6 +21,7 @@ from flowcost.bill.reconcile import engine, reconcile
 from flowcost.bill.rounding import DIGIT
 from flowcost.bill.shares import split_sql
 from flowcost.ledger import Ledger
+from flowcost.ledger.levels import FINEST, Detail
 from flowcost.schema import CHARGES, DUCKDB_TYPES
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ class BilledLedger(Ledger):
         end: datetime | None = None,
         *,
         tenant: str = "",
+        detail: Detail = FINEST,  # noqa: ARG002 - billed charges are as fine as the ledger's hours
     ) -> None:
         """Create the views of a ledger, `charges` being the billed ones."""
         super().attach(con, start, end, tenant=tenant)

@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "Write a self-contained HTML report.",
     "reconcile": "Compare a bill with the ledger, to the last digit.",
     "export": "Write the analysis for tools you already have.",
+    "ledger": "Roll up, verify and prune what is kept.",
     "rates": "List, show, check and compare rate books.",
     "agent": "Count every byte of this node's pods, and serve metrics.",
     "serve": "Take what agents post, attribute it live, and answer people and tools.",

@@ -71,12 +71,12 @@ def findings(ledger: Ledger, selection: Selection = EVERYTHING) -> list[Noticed]
             hint="--legs observed leaves these out",
         ),
     ]
-    if whole.charges and whole.rates_checked is None:
+    if whole.days and whole.rates_checked is None:
         finding = Finding(
             code="nothing-priced",
             severity="error",
             subject="no charge has a rate",
-            count=whole.charges,
+            count=whole.days,
             hint="flowcost rates check",
         )
         found.append(Noticed(finding=finding, where=""))
@@ -119,13 +119,13 @@ def _share(
 ) -> list[Noticed]:
     """Return one finding for all that `where` selects, if anything."""
     found = totals(ledger, _narrowed(selection, where))
-    if not found.charges:
+    if not found.days:
         return []
     finding = Finding(
         code=code,
         severity=severity,
         subject=subject,
-        count=found.charges,
+        count=found.days,
         bytes=found.bytes,
         hint=hint,
     )

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from flowcost import clock
 from flowcost.errors import UsageError
 from flowcost.ledger import condition, keys
 from flowcost.ledger.ends import UNATTRIBUTED
 from flowcost.ledger.filter import And, Expression, parse, used
+from flowcost.ledger.levels import FINEST, Detail, detail_of
 from flowcost.ledger.store import Ledger
 from flowcost.model import Path, Provenance
 from flowcost.schema import Column
@@ -37,7 +38,6 @@ _SUMMED = {
     "bytes": "CAST(sum(bytes) AS DECIMAL(38,0))",
     "quantity": "CAST(sum(quantity) AS DECIMAL(38,0))",
     "list_cost": "CAST(sum(list_cost) AS DECIMAL(38,0))",
-    "charges": "count(*)",
 }
 _METERED = "CASE WHEN c.unit = 'bytes' THEN c.quantity ELSE 0 END"
 _UNPRICED = "CASE WHEN c.unit = 'bytes' AND c.list_cost IS NULL THEN c.quantity ELSE 0 END"
@@ -94,7 +94,7 @@ class Totals(Struct, frozen=True, kw_only=True):
 
     `attributed_*` belongs to a paying end with an owner; `unknown_bytes` has no provable path.
     `data_until` is exclusive. `rates_checked` spans the dates on which the applied rates were
-    read from their source.
+    read from their source. `days` counts UTC days with charges.
     """
 
     bytes: int
@@ -103,19 +103,19 @@ class Totals(Struct, frozen=True, kw_only=True):
     attributed_bytes: int
     attributed_cost: int
     unknown_bytes: int
-    charges: int
-    hours: int
+    days: int
     data_since: datetime | None
     data_until: datetime | None
     rates_checked: tuple[date, date] | None
 
 
 class Scan(Struct, frozen=True, kw_only=True):
-    """A selection as SQL: its condition, the values to bind, and one charge's bytes."""
+    """A selection as SQL: its condition, the values to bind, one charge's bytes, its detail."""
 
     where: str
     values: list[object]
     bytes: str
+    detail: Detail
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ def costs(
     order = f"ORDER BY {_order(sort, columns, len(found))}"
     cut = "" if limit is None else f" LIMIT {int(limit)} OFFSET {int(offset or 0)}"
     what = ", ".join((*(key.sql for key in found), *scan.measures))
-    with opened(ledger, selection) as con:
+    with opened(ledger, selection, scan.detail) as con:
         rows = con.execute(scan.sums(what, grouping + order + cut), scan.values).fetchall()
         cut_off = offset is None and limit is not None and len(rows) == limit
         whole = scan.sums(", ".join(scan.measures))
@@ -217,15 +217,15 @@ def totals(ledger: Ledger, selection: Selection = EVERYTHING) -> Totals:
         _sum(scan.bytes, owned),
         _sum("c.list_cost", owned),
         _sum(scan.bytes, f"c.path = '{Path.UNKNOWN}'"),
-        _sum("c.charges"),
-        "count(DISTINCT c.hour)",
+        "count(DISTINCT CAST(c.hour AS DATE))",
         "min(c.hour)",
         "max(c.hour)",
         *checked,
     )
-    with opened(ledger, selection) as con:
+    with opened(ledger, selection, scan.detail) as con:
         row = con.execute(scan.sums(", ".join(what)), scan.values).fetchall()[0]
-    since, last, oldest, newest = row[8:]
+    first, last, oldest, newest = row[7:]
+    since, until = _edges(ledger, selection, scan, first, last) if row[6] else (None, None)
     return Totals(
         bytes=int(row[0]),
         list_cost=int(row[1]),
@@ -233,12 +233,29 @@ def totals(ledger: Ledger, selection: Selection = EVERYTHING) -> Totals:
         attributed_bytes=int(row[3]),
         attributed_cost=int(row[4]),
         unknown_bytes=int(row[5]),
-        charges=int(row[6]),
-        hours=row[7],
-        data_since=since.replace(tzinfo=UTC) if since else None,
-        data_until=last.replace(tzinfo=UTC) + clock.HOUR if last else None,
+        days=row[6],
+        data_since=since,
+        data_until=until,
         rates_checked=(oldest, newest) if oldest else None,
     )
+
+
+def _edges(
+    ledger: Ledger, selection: Selection, scan: Scan, first: datetime, last: datetime
+) -> tuple[datetime, datetime]:
+    """Return the first hour and the end of the last; only the two outermost days are read."""
+    days = {clock.day_of(instant.replace(tzinfo=UTC)) for instant in (first, last)}
+    found = []
+    by_hour = structs.replace(scan.detail, hours=True)
+    for day in sorted(days):
+        start = max(day, selection.start) if selection.start else day
+        end = min(day + clock.DAY, selection.end) if selection.end else day + clock.DAY
+        with opened(ledger, structs.replace(selection, start=start, end=end), by_hour) as con:
+            row = con.execute(scan.sums("min(c.hour), max(c.hour)"), scan.values).fetchall()[0]
+        found.append([instant.replace(tzinfo=UTC) for instant in row])
+    until = found[-1][1]
+    whole_day = ledger.shelves.retired().has(until)  # its hours are gone: it ends with the day
+    return found[0][0], until + (clock.DAY if whole_day else clock.HOUR)
 
 
 def scanned(selection: Selection, found: Sequence[keys.Key] = ()) -> Scan:
@@ -256,7 +273,12 @@ def scanned(selection: Selection, found: Sequence[keys.Key] = ()) -> Scan:
         where += f" AND c.provenance = '{Provenance.OBSERVED}'"
     named = [keys.find(name, selection.attribute_by) for name in used(tree)]
     metered = any(key.counts_quantities for key in (*named, *found))
-    return Scan(where=where, values=values, bytes=_METERED if metered else "c.bytes")
+    return Scan(
+        where=where,
+        values=values,
+        bytes=_METERED if metered else "c.bytes",
+        detail=detail_of(key.name for key in (*named, *found)),
+    )
 
 
 def _both(asked: Expression | None, within: Expression | None) -> Expression | None:
@@ -264,12 +286,15 @@ def _both(asked: Expression | None, within: Expression | None) -> Expression | N
 
 
 @contextmanager
-def opened(ledger: Ledger, selection: Selection) -> Iterator[DuckDBPyConnection]:
+def opened(
+    ledger: Ledger, selection: Selection, detail: Detail = FINEST
+) -> Iterator[DuckDBPyConnection]:
     """Attach the selection's hours to an engine of their own."""
     import duckdb  # noqa: PLC0415 - 60 ms that `--help` does not need
 
     with duckdb.connect() as con:
-        ledger.attach(con, selection.start, selection.end, tenant=selection.tenant or "")
+        tenant = selection.tenant or ""
+        ledger.attach(con, selection.start, selection.end, tenant=tenant, detail=detail)
         yield con
 
 

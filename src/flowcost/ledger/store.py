@@ -21,6 +21,8 @@ import msgspec
 
 from flowcost import clock
 from flowcost.errors import LedgerError
+from flowcost.ledger.catalogue import Held
+from flowcost.ledger.levels import FINEST, Detail, Shelves
 from flowcost.ledger.partition import (
     MANIFEST,
     VERSION,
@@ -50,6 +52,7 @@ class Ledger:
     def __init__(self, root: Path, *, shared: bool = False) -> None:
         self.root = root
         self.shared = shared
+        self.shelves = Shelves(root)
 
     @classmethod
     def open(cls, root: str | Path, *, create: bool = False) -> Ledger:
@@ -71,18 +74,13 @@ class Ledger:
         self, start: datetime | None = None, end: datetime | None = None, *, tenant: str = ""
     ) -> list[Manifest]:
         """Return the manifests of all hours in `[start, end)`, in order."""
+        self._require(tenant)
+        held = self.shelves.hours.held(start, end, tenant=tenant)
+        return [found.manifest for found in held]
+
+    def _require(self, tenant: str) -> None:
         if self.shared and not tenant:
             raise ValueError("a shared ledger is read for one tenant")
-        pattern = f"tenant=*/cluster=*/day=*/hour=*/{MANIFEST}"
-        found = []
-        for path in sorted(self.root.glob(pattern)):
-            partition = Partition.of(path.parent)
-            if tenant and partition.tenant != tenant:
-                continue
-            if (start and partition.hour < clock.hour_of(start)) or (end and partition.hour >= end):
-                continue
-            found.append(read_manifest(path))
-        return found
 
     def manifest(self, partition: Partition) -> Manifest | None:
         """Return the manifest of one hour, or None if the hour is not in the ledger."""
@@ -99,9 +97,14 @@ class Ledger:
         """Write one hour from `queries` (table name -> SELECT); return whether it changed.
 
         Raises:
-            LedgerError: an id names two contents, or a dimension row is missing. Nothing is
-                written then.
+            LedgerError: an id names two contents, a dimension row is missing, or the hour was
+                pruned. Nothing is written then.
         """
+        if self.shelves.retired().has(partition.hour):
+            raise LedgerError(
+                f"{partition.folder}: was pruned; its hours can no longer change",
+                hint="read newer flows, or keep hours longer",
+            )
         folder = self.root / partition.folder
         with self._lock():
             for table, column in _IDS.items():
@@ -140,46 +143,32 @@ class Ledger:
         end: datetime | None = None,
         *,
         tenant: str = "",
+        detail: Detail = FINEST,
     ) -> None:
         """Create temporary views `charges identities verdicts rates` over `[start, end)`.
 
-        Dimension views hold each id once. An empty ledger gives empty views.
+        Dimension views hold each id once. An empty ledger gives empty views. With less `detail`
+        than the finest, roll-ups may answer: what they do not tell apart is then empty.
         """
-        manifests = self.manifests(start, end, tenant=tenant)
-        for table, columns in STORED.items():
-            names = [
-                str(self.root / found.partition.folder / found.files[table].name)
-                for found in manifests
-                if found.files[table].rows
-            ]
-            if names:
-                files = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
-                source = f"read_parquet([{files}], hive_partitioning = false)"
-            else:
-                con.execute(
-                    f"CREATE OR REPLACE TEMP TABLE empty_{table} ({duckdb_columns(columns)})"
-                )
-                source = f"empty_{table}"
-            distinct = "" if table == "charges" else f"DISTINCT ON ({_IDS[table]}) "
-            con.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT {distinct}* FROM {source}")
+        self._require(tenant)
+        attach_held(con, self.shelves.chosen(start, end, tenant=tenant, detail=detail))
+
+    @contextmanager
+    def scratch(self, memory: str) -> Iterator[DuckDBPyConnection]:
+        """Open an engine of its own that holds at most `memory` and spills beside the ledger."""
+        import duckdb  # noqa: PLC0415 - 60 ms that `--help` does not need
+
+        spill = str(self.root / ".spill")
+        with duckdb.connect(config={"memory_limit": memory, "temp_directory": spill}) as con:
+            con.execute("SET preserve_insertion_order = false")
+            yield con
 
     def verify(self) -> list[str]:
         """Return what is wrong: missing, altered or stray files; empty if all is well."""
         wrong = []
-        for path in sorted(self.root.glob(f"tenant=*/cluster=*/day=*/hour=*/{MANIFEST}")):
-            manifest = read_manifest(path)
-            named = {entry.name: entry for entry in manifest.files.values()}
-            for name, entry in named.items():
-                file = path.parent / name
-                if not file.exists():
-                    wrong.append(f"{file}: missing")
-                elif _sha256(file) != entry.sha256:
-                    wrong.append(f"{file}: content differs from the manifest")
-            wrong += [
-                f"{file}: not in the manifest"
-                for file in sorted(path.parent.iterdir())
-                if file.name not in named and file.name != MANIFEST
-            ]
+        for shelf in (self.shelves.hours, *self.shelves.rolled.values()):
+            for held in shelf.held():
+                wrong += _wrong(held)
         return wrong
 
     @contextmanager
@@ -188,6 +177,20 @@ class Ledger:
         with (self.root / ".lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+
+
+def attach_held(con: DuckDBPyConnection, held: Sequence[Held]) -> None:
+    """Create temporary views `charges identities verdicts rates` over these partitions."""
+    for table, columns in STORED.items():
+        names = [str(path) for found in held if (path := found.file(table))]
+        if names:
+            files = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+            source = f"read_parquet([{files}], hive_partitioning = false)"
+        else:
+            con.execute(f"CREATE OR REPLACE TEMP TABLE empty_{table} ({duckdb_columns(columns)})")
+            source = f"empty_{table}"
+        distinct = "" if table == "charges" else f"DISTINCT ON ({_IDS[table]}) "
+        con.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT {distinct}* FROM {source}")
 
 
 def _write(con: DuckDBPyConnection, folder: Path, table: str, query: str) -> DataFile:
@@ -221,6 +224,23 @@ def _check_unique(con: DuckDBPyConnection, query: str, column: str, partition: P
             f"{partition.folder}: {column} {twice[0][0]} stands for two contents",
             hint="report this: a content hash collided",
         )
+
+
+def _wrong(held: Held) -> list[str]:
+    named = {entry.name: entry for entry in held.manifest.files.values()}
+    wrong = []
+    for name, entry in named.items():
+        file = held.folder / name
+        if not file.exists():
+            wrong.append(f"{file}: missing")
+        elif _sha256(file) != entry.sha256:
+            wrong.append(f"{file}: content differs from the manifest")
+    wrong += [
+        f"{file}: not in the manifest"
+        for file in sorted(held.folder.iterdir())
+        if file.name not in named and file.name != MANIFEST
+    ]
+    return wrong
 
 
 def _totals(con: DuckDBPyConnection, query: str) -> Totals:

@@ -181,7 +181,7 @@ def _previous(ledger: Ledger, selection: Selection) -> Totals | None:
         return None
     start = selection.start - (selection.end - selection.start)
     found = totals(ledger, structs.replace(selection, start=start, end=selection.start))
-    return found if found.charges else None
+    return found if found.days else None
 
 
 def _sentence(found: Totals, flows: Table) -> str:
