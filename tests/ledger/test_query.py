@@ -242,7 +242,7 @@ def test_what_is_within_bounds_every_question(shop):
     within = In("local.k8s.workload.name", ("checkout",))
     bounded = Selection(tenant="t1", within=within)
     assert totals(shop, bounded).bytes == GIB
-    assert totals(shop, structs.replace(bounded, where="path = unknown")).charges == 0
+    assert totals(shop, structs.replace(bounded, where="path = unknown")).days == 0
     # What is asked cannot widen what may be seen, however it is written.
     for where in ("path = cross_az or path = unknown", "not path = cross_az or path = cross_az"):
         assert totals(shop, structs.replace(bounded, where=where)).bytes == GIB
@@ -255,7 +255,7 @@ def test_a_lost_tenant_opens_nothing(shop):
     shared = Ledger(shop.root, shared=True)
     with pytest.raises(ValueError, match="one tenant"):
         totals(shared, Selection())
-    assert totals(shared, Selection(tenant="t2")).charges == 0
+    assert totals(shared, Selection(tenant="t2")).days == 0
     assert totals(shared, Selection(tenant="t1")).charges == 9
 
 
