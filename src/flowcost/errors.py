@@ -167,3 +167,10 @@ class BusyError(FlowcostError):
     def __init__(self, message: str, *, retry_after_s: int = 5, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.retry_after_s = retry_after_s
+
+
+class InternalError(FlowcostError):
+    """The server failed at something that is its own fault; its log says at what."""
+
+    code = "internal"
+    exit_code = EXIT_ENVIRONMENT

@@ -7,12 +7,13 @@ method takes the tenant of the principal, and none answers for another tenant.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol
 
 from msgspec import Struct
 
+from flowcost.access.asking import Access, OpenAccess
 from flowcost.insights.budgets import BudgetState
 from flowcost.insights.incidents import Incident
 from flowcost.ledger import Ledger
@@ -33,7 +34,8 @@ class Inbox(Protocol):
         """Return once the encoded `segment.Segment` is durable.
 
         Raises:
-            SegmentError: the body is no segment, or names another cluster than its token's.
+            SourceError: the body is no segment, or names another cluster than its token's.
+                With an empty `cluster` (a server without access) the segment's own is taken.
             BusyError: too much waits, or the disk is full; try again after `retry_after_s`.
         """
         ...
@@ -115,7 +117,10 @@ class Incidents(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """Everything the views of one server stand on."""
+    """Everything the views of one server stand on.
+
+    `ledger` becomes a shared one: no view can read it without naming a tenant.
+    """
 
     ledger: Ledger
     inbox: Inbox
@@ -124,3 +129,7 @@ class Service:
     budgets: Budgets
     incidents: Incidents
     now: Callable[[], datetime]
+    access: Access = field(default_factory=OpenAccess)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ledger", Ledger(self.ledger.root, shared=True))

@@ -1,0 +1,214 @@
+"""An endpoint is a row: method, path, who may, what it takes, what it gives.
+
+Routing, decoding of parameters, conditional answers, OpenAPI, the reference and the tests of
+rights are all made from these rows; a handler is a plain function from question to answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import anyio
+import msgspec
+from anyio.to_thread import run_sync
+from msgspec import Struct
+from msgspec.structs import asdict
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from flowcost import __version__
+from flowcost.access.principal import Principal, Role
+from flowcost.errors import BusyError, FlowcostError, ForbiddenError, TooLargeError
+from flowcost.ledger.query import Selection
+from flowcost.ledger.state import state
+from flowcost.views import problems
+from flowcost.views.api import guard
+from flowcost.views.api.parameters import Moment, Names, Span, Window, decode, decode_body
+from flowcost.views.service import Service
+
+AT_ONCE = 4  # questions to the ledger; each uses every core for its own
+WAITING = 64  # questions that may wait for one of them
+BODY = 64 << 10
+
+
+class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
+    """No parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One question: who asks, and of what."""
+
+    principal: Principal
+    service: Service
+    request: Request
+
+    def selection(self, window: Window) -> Selection:
+        """Return the selection of a window, bounded by who asks."""
+        return guard.bounded(self.principal, window, self.service)
+
+
+Handler = Callable[[Asked, Any], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One method of one path.
+
+    `role` is the least one that may ask, None for a cluster's agents. `takes` is the struct of
+    its parameters (those named in `path` come from there, the rest from the query), `body` that
+    of its JSON body. `handler` returns a `gives`, or a finished response. `conditional` answers
+    carry an ETag of the ledger's state. A `raw` handler is a coroutine that reads the request
+    itself.
+    """
+
+    method: str
+    path: str
+    operation: str
+    summary: str
+    role: Role | None
+    handler: Handler
+    gives: type[Struct]
+    takes: type[Struct] = Nothing
+    body: type[Struct] | None = None
+    status: HTTPStatus = HTTPStatus.OK
+    conditional: bool = False
+    raw: bool = False
+    formats: tuple[str, ...] = ()
+    refusals: tuple[HTTPStatus, ...] = ()
+
+
+class Desk:
+    """Answers questions a few at a time, so that many askers cannot exhaust the machine."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.limiter = anyio.CapacityLimiter(AT_ONCE)
+        self.waiting = 0
+
+    async def answer(self, endpoint: Endpoint, request: Request) -> Response:
+        """Return the response of one endpoint to one request."""
+        try:
+            asker = _asker(endpoint, request)
+            asked = Asked(principal=asker, service=self.service, request=request)
+            if endpoint.raw:
+                return _finished(endpoint, await endpoint.handler(asked, None))
+            given = [*request.path_params.items(), *request.query_params.multi_items()]
+            takes: Any = decode(given, endpoint.takes)
+            if endpoint.body is not None:
+                takes = (takes, decode_body(await read(request, BODY), endpoint.body))
+            if self.waiting >= WAITING:
+                raise BusyError("too many questions wait already", retry_after_s=1)
+            self.waiting += 1
+            try:
+                return await run_sync(_ask, endpoint, asked, takes, limiter=self.limiter)
+            finally:
+                self.waiting -= 1
+        except FlowcostError as error:
+            return await problems.refuse(request, error)
+
+    def route(self, endpoint: Endpoint) -> Route:
+        """Return the route of an endpoint."""
+
+        async def endpoint_of(request: Request) -> Response:
+            return await self.answer(endpoint, request)
+
+        return Route(endpoint.path, endpoint_of, methods=[endpoint.method], name=endpoint.operation)
+
+
+def routes(endpoints: Sequence[Endpoint], service: Service) -> list[Route]:
+    """Return the routes of endpoints, which share one desk."""
+    desk = Desk(service)
+    return [desk.route(endpoint) for endpoint in endpoints]
+
+
+async def read(request: Request, limit: int) -> bytes:
+    """Return the body of a request, at most `limit` bytes; more is never held.
+
+    Raises:
+        TooLargeError: it says or turns out to be larger.
+    """
+    said = request.headers.get("content-length", "")
+    parts: list[bytes] = []
+    size = 0
+    too_large = said.isdigit() and int(said[:20]) > limit
+    if not too_large:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                too_large = True
+                break
+            parts.append(part)
+    if too_large:
+        raise TooLargeError(f"the body has more than {limit} bytes", hint="send less at once")
+    return b"".join(parts)
+
+
+def _asker(endpoint: Endpoint, request: Request) -> Principal:
+    if endpoint.role is not None:
+        return guard.require(request, endpoint.role)
+    asker = guard.principal_of(request)
+    if not asker.is_agent and not guard.service_of(request).access.is_open:
+        raise ForbiddenError(
+            "only a cluster's agents may do this",
+            hint="use the token of the cluster: flowcost serve token create",
+        )
+    return asker
+
+
+def _ask(endpoint: Endpoint, asked: Asked, takes: Any) -> Response:  # noqa: ANN401 - its struct
+    tag = _tag(endpoint, asked, takes) if endpoint.conditional else ""
+    headers = {"etag": tag, "vary": "Authorization, Cookie"} if tag else {}
+    if tag and tag in _tags(asked.request.headers.get("if-none-match", "")):
+        return Response(
+            status_code=HTTPStatus.NOT_MODIFIED, headers=headers | {"cache-control": _CACHE}
+        )
+    found = _finished(endpoint, endpoint.handler(asked, takes))
+    found.headers.update(headers)
+    return found
+
+
+_CACHE = "private, no-cache"  # may be kept, and is asked about again
+
+
+def _finished(endpoint: Endpoint, answer: object) -> Response:
+    if not isinstance(answer, Response):
+        body = b"" if endpoint.status == HTTPStatus.NO_CONTENT else msgspec.json.encode(answer)
+        answer = Response(body, status_code=endpoint.status, media_type="application/json")
+    answer.headers.setdefault("cache-control", _CACHE if endpoint.conditional else "no-store")
+    return answer
+
+
+def _tag(endpoint: Endpoint, asked: Asked, takes: Struct) -> str:
+    """Return the entity tag: who asks what, of which state of the ledger, of which release."""
+    start, end = takes.hours(asked.service.now()) if isinstance(takes, Window) else (None, None)
+    asker = asked.principal
+    ledger = state(asked.service.ledger, start, end, tenant=asker.tenant)
+    who = (asker.tenant, asker.namespaces, asker.owners)
+    what = (__version__, endpoint.operation, canonical(takes), start, end)
+    return f'W/"{hashlib.sha256(repr((ledger, who, what)).encode()).hexdigest()[:32]}"'
+
+
+def canonical(takes: Struct, without: tuple[str, ...] = ()) -> str:
+    """Return parameters as one text: equal questions have equal texts."""
+    plain: dict[str, object] = {}
+    for name, value in asdict(takes).items():
+        match value:
+            case Moment():
+                plain[name] = value.at.isoformat()
+            case Span():
+                plain[name] = value.length.total_seconds()
+            case Names():
+                plain[name] = value.names
+            case _:
+                plain[name] = value
+    return repr(sorted((name, value) for name, value in plain.items() if name not in without))
+
+
+def _tags(header: str) -> set[str]:
+    return {tag.strip() for tag in header.split(",")}
