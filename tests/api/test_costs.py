@@ -130,6 +130,6 @@ def test_scopes_bound_totals_whatever_is_asked(api):
     assert api("/v1/totals", "payments").json()["bytes"] == 2 * GIB + 7
     everything = 'path = unknown or owner = "(unattributed)" or not path = nothing'
     assert api("/v1/totals", "payments", filter=everything).json()["bytes"] == 2 * GIB + 7
-    assert api("/v1/totals", "nowhere").json()["charges"] == 0
+    assert api("/v1/totals", "nowhere").json()["days"] == 0
     paths = {row["path"] for row in api("/v1/costs", "payments", filter=everything).json()["rows"]}
     assert paths == {"cross_az"}

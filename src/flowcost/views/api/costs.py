@@ -58,7 +58,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     """What a selection adds up to, and how far it can be trusted; money is decimal text.
 
     `data_until` is exclusive. `rates_checked` are the first and last day on which the applied
-    rates were read from their source.
+    rates were read from their source. `days` counts UTC days with charges.
     """
 
     bytes: int
@@ -67,8 +67,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     attributed_bytes: int
     attributed_cost: str
     unknown_bytes: int
-    charges: int
-    hours: int
+    days: int
     data_since: str | None
     data_until: str | None
     rates_checked: tuple[str, str] | None
@@ -166,8 +165,7 @@ def totals(asked: Asked, takes: Window) -> Totals:
         attributed_bytes=found.attributed_bytes,
         attributed_cost=money.exact(found.attributed_cost),
         unknown_bytes=found.unknown_bytes,
-        charges=found.charges,
-        hours=found.hours,
+        days=found.days,
         data_since=clock.iso(found.data_since) if found.data_since else None,
         data_until=clock.iso(found.data_until) if found.data_until else None,
         rates_checked=(checked[0].isoformat(), checked[1].isoformat()) if checked else None,
