@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -33,8 +34,13 @@ class AwsInventory(Struct, frozen=True, kw_only=True):
 
     def in_network(self, address: bytes) -> bool:
         """Return whether `address` lies in one of our subnets."""
-        place = bisect_right(self.networks, address, key=lambda block: block[0])
-        return bool(place) and address <= self.networks[place - 1][1]
+        return within(self.networks, address)
+
+
+def within(networks: Sequence[tuple[bytes, bytes]], address: bytes) -> bool:
+    """Return whether one of `networks`, disjoint and sorted, holds `address`."""
+    place = bisect_right(networks, address, key=lambda block: block[0])
+    return bool(place) and address <= networks[place - 1][1]
 
 
 def read(inventory: Path) -> AwsInventory:

@@ -50,7 +50,7 @@ def _layer(source: str, starts: Sequence[datetime], moments: Sequence[Moment]) -
     claims = _dated(starts, [[one for layer in seen for one in layer.claims] for seen in shown])
     return Layer(
         source=source,
-        claims=tuple(_succeeded(list(claims)) if source == "kubernetes" else claims),
+        claims=tuple(succeeded(list(claims)) if source == "kubernetes" else claims),
         services=tuple(
             _dated(starts, [[one for layer in seen for one in layer.services] for seen in shown])
         ),
@@ -89,7 +89,7 @@ def _run(thing: D, start: datetime, end: datetime) -> Iterator[D]:
         yield replace(thing, valid_from=start, valid_to=end)
 
 
-def _succeeded(claims: Sequence[Claim]) -> Iterator[Claim]:
+def succeeded(claims: Sequence[Claim]) -> Iterator[Claim]:
     """Yield `claims`, each host ending where the next one on its address begins.
 
     A cluster gives an address out again only after its pod is gone, and the next pod's start is

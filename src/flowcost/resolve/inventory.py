@@ -16,11 +16,15 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
+from msgspec import Struct, field
+
 from flowcost.clock import parse
 from flowcost.errors import InventoryError
-from flowcost.model import Finding
+from flowcost.model import Finding, Identity
 from flowcost.resolve import ALWAYS, Layer, aws_inventory, aws_ranges, declared, kubernetes, netbox
+from flowcost.resolve.aws_inventory import AwsInventory, within
 from flowcost.resolve.aws_operations import OPERATIONS
+from flowcost.resolve.flatten import blocks
 from flowcost.resolve.history import Moment, merge
 from flowcost.resolve.kubernetes_resources import RESOURCES
 
@@ -29,8 +33,29 @@ _DECLARED = "declared.toml"
 _RANGES = "ip-ranges.json"
 
 
+class Inventory(Struct, frozen=True, kw_only=True):
+    """An inventory's layers, and what other sources of identity ask of it.
+
+    `instances` says where an instance stands, as last seen; `networks` are the blocks of all
+    subnets that ever were.
+    """
+
+    layers: tuple[Layer, ...] = ()
+    instances: dict[str, Identity] = field(default_factory=dict)
+    networks: tuple[tuple[bytes, bytes], ...] = ()
+
+    def in_network(self, address: bytes) -> bool:
+        """Return whether `address` lies in a known subnet."""
+        return within(self.networks, address)
+
+
 def read(path: Path, *, published: bool = True) -> list[Layer]:
-    """Return the layers of an inventory: a directory, or a `declared.toml` by itself.
+    """Return the layers of an inventory; see `load`."""
+    return list(load(path, published=published).layers)
+
+
+def load(path: Path, *, published: bool = True) -> Inventory:
+    """Return an inventory: a directory, or a `declared.toml` by itself.
 
     The ranges that AWS publishes are among them unless `published` is false.
 
@@ -38,7 +63,7 @@ def read(path: Path, *, published: bool = True) -> list[Layer]:
         InventoryError: there is nothing to read, or a file is not what its name says.
     """
     if path.is_file():
-        return [declared.read(path), *([aws_ranges.layer()] if published else [])]
+        return Inventory(layers=(declared.read(path), *_published(path, published)))
     if not path.is_dir():
         raise InventoryError(f"{path}: no such inventory", hint="see docs/inventory.md")
     dated = _dated(path)
@@ -54,13 +79,21 @@ def read(path: Path, *, published: bool = True) -> list[Layer]:
             f"{path} is both a snapshot and a history of snapshots",
             hint="move aws/, kubernetes/ and netbox/ into a directory named by their time",
         )
-    moments = dated or {ALWAYS: path}
-    layers = merge(Moment(at, tuple(_snapshot(child))) for at, child in moments.items())
+    snapshots = [(at, *_snapshot(child)) for at, child in sorted((dated or {ALWAYS: path}).items())]
+    layers = merge(Moment(at, shown) for at, shown, _ in snapshots)
     if dated and (path / _DECLARED).exists():
         layers.append(declared.read(path / _DECLARED))
-    if published:
-        layers.append(aws_ranges.layer([*path.glob(_RANGES), *path.glob(f"*/{_RANGES}")]))
-    return layers
+    networks = blocks([block for *_, aws in snapshots for block in aws.networks], lambda one: one)
+    return Inventory(
+        layers=(*layers, *_published(path, published)),
+        instances={name: one for *_, aws in snapshots for name, one in aws.instances.items()},
+        networks=tuple((block.first, block.last) for block in networks),
+    )
+
+
+def _published(path: Path, wanted: bool) -> list[Layer]:  # noqa: FBT001 - one caller's word
+    files = [*path.glob(_RANGES), *path.glob(f"*/{_RANGES}")] if path.is_dir() else []
+    return [aws_ranges.layer(files)] if wanted else []
 
 
 def _dated(path: Path) -> dict[datetime, Path]:
@@ -74,15 +107,15 @@ def _dated(path: Path) -> dict[datetime, Path]:
     return found
 
 
-def _snapshot(path: Path) -> Iterator[Layer]:
-    """Yield the layers of one moment."""
+def _snapshot(path: Path) -> tuple[tuple[Layer, ...], AwsInventory]:
+    """Return the layers of one moment, and what AWS says in it."""
     aws = aws_inventory.read(path)
-    yield from aws.layers
-    yield from kubernetes.read(path, aws.instances, aws.in_network)
-    yield from netbox.read(path)
+    layers = [*aws.layers, *kubernetes.read(path, aws.instances, aws.in_network)]
+    layers += netbox.read(path)
     if (path / _DECLARED).exists():
-        yield declared.read(path / _DECLARED)
-    yield Layer(source="subnets", findings=tuple(_unread(path)))
+        layers.append(declared.read(path / _DECLARED))
+    layers.append(Layer(source="subnets", findings=tuple(_unread(path))))
+    return tuple(layers), aws
 
 
 def _unread(path: Path) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ from flowcost.errors import InventoryError
 from flowcost.model import Finding, Identity
 from flowcost.resolve import ALWAYS, FOREVER, Claim, Layer, ServiceClaim, tags
 from flowcost.resolve.files import read_json
-from flowcost.resolve.kubernetes_nodes import Meta, Node, node_identity
+from flowcost.resolve.kubernetes_nodes import Meta, Node, node_identity, node_without_zone
 from flowcost.resolve.kubernetes_owners import Owners
 from flowcost.resolve.kubernetes_slices import Slices
 
@@ -30,7 +30,9 @@ _ENDED = {"Succeeded", "Failed"}
 _HEADLESS = {"", "None"}
 
 
-class _Address(Struct, gc=False):
+class Address(Struct, omit_defaults=True, gc=False):
+    """One address of a pod."""
+
     ip: str = ""
 
 
@@ -46,15 +48,17 @@ class _Container(Struct, gc=False):
     state: _State = field(default_factory=_State)
 
 
-class _PodStatus(Struct, rename="camel", gc=False):
+class PodStatus(Struct, rename="camel", omit_defaults=True, gc=False):
+    """The status of a pod, as far as it is read."""
+
     phase: str = ""
     pod_ip: str = field(name="podIP", default="")
-    pod_ips: list[_Address] = field(name="podIPs", default_factory=list)
+    pod_ips: list[Address] = field(name="podIPs", default_factory=list)
     start_time: str | None = None
     container_statuses: list[_Container] = field(default_factory=list)
 
 
-class _PodSpec(Struct, rename="camel", gc=False):
+class _PodSpec(Struct, rename="camel", omit_defaults=True, gc=False):
     node_name: str = ""
     host_network: bool = False
 
@@ -64,7 +68,12 @@ class Pod(Struct, gc=False):
 
     metadata: Meta
     spec: _PodSpec = field(default_factory=_PodSpec)
-    status: _PodStatus = field(default_factory=_PodStatus)
+    status: PodStatus = field(default_factory=PodStatus)
+
+    @property
+    def ended(self) -> bool:
+        """Return whether the pod is over for good, although it is still listed."""
+        return self.status.phase in _ENDED
 
     def addresses(self) -> list[bytes]:
         """Return the pod's addresses, of both families."""
@@ -74,7 +83,7 @@ class Pod(Struct, gc=False):
     def validity(self) -> tuple[datetime, datetime] | None:
         """Return when the pod held its addresses; None if it has ended and does not say when."""
         start = parse(self.status.start_time) if self.status.start_time else ALWAYS
-        if self.status.phase not in _ENDED:
+        if not self.ended:
             return start, FOREVER
         ends = [
             container.state.terminated.finished_at
@@ -105,10 +114,28 @@ class _ServiceStatus(Struct, rename="camel"):
     load_balancer: _Balanced = field(default_factory=_Balanced)
 
 
-class _Service(Struct):
+class Service(Struct):
+    """One Service, as far as it is read."""
+
     metadata: Meta
     spec: _ServiceSpec = field(default_factory=_ServiceSpec)
     status: _ServiceStatus = field(default_factory=_ServiceStatus)
+
+    def addresses(self) -> list[bytes]:
+        """Return the addresses that clients dial; a headless Service has none."""
+        texts = [
+            self.spec.cluster_ip,
+            *self.spec.cluster_ips,
+            *self.spec.external_ips,
+            *(one.ip for one in self.status.load_balancer.ingress),
+        ]
+        return list(dict.fromkeys(pack(text) for text in texts if text not in _HEADLESS))
+
+
+class Namespace(Struct):
+    """One namespace: its labels hold for all in it."""
+
+    metadata: Meta
 
 
 class _Pods(Struct):
@@ -120,15 +147,11 @@ class _Nodes(Struct):
 
 
 class _Services(Struct):
-    items: list[_Service]
+    items: list[Service]
 
 
 class _Namespaces(Struct):
-    items: list[_Namespace]
-
-
-class _Namespace(Struct):
-    metadata: Meta
+    items: list[Namespace]
 
 
 def read(
@@ -153,6 +176,58 @@ def read(
             yield _Cluster(directory, instances, in_network).layer()
         except ValueError as error:  # a text that is no address or time
             raise InventoryError(f"{directory}: {error}") from None
+
+
+def pod_identity(
+    pod: Pod,
+    place: Identity,
+    workload: tuple[str, str],
+    namespace: Mapping[str, str],
+    service: str,
+) -> Identity:
+    """Return who a pod is.
+
+    Args:
+        pod: the pod; its labels win over its namespace's.
+        place: where its node stands.
+        workload: kind and name of what owns it.
+        namespace: identity fields that its namespace's labels spell out.
+        service: the Service it serves, "" if none or several.
+    """
+    meta = pod.metadata
+    named = {**namespace, **tags.attributes(meta.labels)}
+    if service:
+        named.setdefault("service_name", service)
+    return msgspec.structs.replace(
+        place,
+        k8s_namespace_name=meta.namespace,
+        k8s_workload_kind=workload[0],
+        k8s_workload_name=workload[1],
+        k8s_pod_name=meta.name,
+        k8s_pod_uid=meta.uid,
+        k8s_node_name=pod.spec.node_name,
+        **named,
+    )
+
+
+def pod_claims(
+    pod: Pod,
+    identity: Identity,
+    validity: tuple[datetime, datetime],
+    in_network: Callable[[bytes], bool],
+) -> Iterator[Claim]:
+    """Yield the addresses that are the pod's own during `validity`; see `read`."""
+    if pod.spec.host_network:
+        return
+    routed = msgspec.structs.replace(identity, cloud_subnet_id="", cloud_vpc_id="")
+    for address in pod.addresses():
+        yield Claim(
+            first=address,
+            last=address,
+            identity=routed if in_network(address) else identity,
+            valid_from=validity[0],
+            valid_to=validity[1],
+        )
 
 
 class _Cluster:
@@ -195,35 +270,17 @@ class _Cluster:
     def _pod_claims(self) -> Iterator[Claim]:
         for pod in self._pods:
             validity = pod.validity()
-            if pod.spec.host_network or validity is None:
-                continue
-            identity = self._pod_identity(pod)
-            routed = msgspec.structs.replace(identity, cloud_subnet_id="", cloud_vpc_id="")
-            for address in pod.addresses():
-                yield Claim(
-                    first=address,
-                    last=address,
-                    identity=routed if self._in_network(address) else identity,
-                    valid_from=validity[0],
-                    valid_to=validity[1],
-                )
+            if validity is not None:
+                yield from pod_claims(pod, self._pod_identity(pod), validity, self._in_network)
 
     def _pod_identity(self, pod: Pod) -> Identity:
         meta = pod.metadata
-        kind, workload = self._owners.workload(meta)
-        place = self._places.get(pod.spec.node_name, Identity(k8s_cluster_name=self._name))
-        named = self._labels.get(meta.namespace, {}) | tags.attributes(meta.labels)
-        if service := self._slices.service_of(meta.uid):
-            named.setdefault("service_name", service)
-        return msgspec.structs.replace(
-            place,
-            k8s_namespace_name=meta.namespace,
-            k8s_workload_kind=kind,
-            k8s_workload_name=workload,
-            k8s_pod_name=meta.name,
-            k8s_pod_uid=meta.uid,
-            k8s_node_name=pod.spec.node_name,
-            **named,
+        return pod_identity(
+            pod,
+            self._places.get(pod.spec.node_name, Identity(k8s_cluster_name=self._name)),
+            self._owners.workload(meta),
+            self._labels.get(meta.namespace, {}),
+            self._slices.service_of(meta.uid),
         )
 
     def _node_claims(self) -> Iterator[Claim]:
@@ -235,14 +292,7 @@ class _Cluster:
     def _service_claims(self) -> Iterator[ServiceClaim]:
         for service in self._services:
             name = f"{service.metadata.namespace}/{service.metadata.name}"
-            spec, balanced = service.spec, service.status.load_balancer.ingress
-            texts = [
-                spec.cluster_ip,
-                *spec.cluster_ips,
-                *spec.external_ips,
-                *(one.ip for one in balanced),
-            ]
-            for address in dict.fromkeys(pack(text) for text in texts if text not in _HEADLESS):
+            for address in service.addresses():
                 yield ServiceClaim(address=address, name=name)
 
     def _findings(self) -> Iterator[Finding]:
@@ -250,12 +300,4 @@ class _Cluster:
             name for name, place in self._places.items() if not place.cloud_availability_zone
         ]
         if placeless:
-            yield Finding(
-                code="node-without-zone",
-                severity="warning",
-                subject=self._name,
-                count=len(placeless),
-                sample=min(placeless),
-                hint="traffic of its pods has no known zone; dump describe-network-interfaces and "
-                "describe-subnets of its account, or label the node",
-            )
+            yield node_without_zone(self._name, placeless)

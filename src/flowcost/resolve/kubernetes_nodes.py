@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from flowcost.model import EndKind, Identity
+from flowcost.model import EndKind, Finding, Identity
 from flowcost.usage_types import region_of_az
 
 _REGION = "topology.kubernetes.io/region"
@@ -24,7 +24,7 @@ _PROVIDERS = {"aws": "aws", "gce": "gcp", "azure": "azure", "oci": "oci"}
 _INSTANCE = re.compile(r"^aws://.*/(i-[0-9a-f]+)$")
 
 
-class Owner(Struct, gc=False):
+class Owner(Struct, omit_defaults=True, gc=False):
     """One entry of `metadata.ownerReferences`."""
 
     kind: str = ""
@@ -42,16 +42,20 @@ class Meta(Struct, rename="camel", gc=False):
     owner_references: list[Owner] = field(default_factory=list)
 
 
-class _NodeAddress(Struct):
+class NodeAddress(Struct, omit_defaults=True):
+    """One address of a node, or one of its names."""
+
     type: str = ""
     address: str = ""
 
 
-class _NodeStatus(Struct):
-    addresses: list[_NodeAddress] = field(default_factory=list)
+class NodeStatus(Struct, omit_defaults=True):
+    """The status of a node, as far as it is read."""
+
+    addresses: list[NodeAddress] = field(default_factory=list)
 
 
-class _NodeSpec(Struct):
+class _NodeSpec(Struct, omit_defaults=True):
     provider_id: str = field(name="providerID", default="")
     pod_cidrs: list[str] = field(name="podCIDRs", default_factory=list)
 
@@ -61,7 +65,7 @@ class Node(Struct):
 
     metadata: Meta
     spec: _NodeSpec = field(default_factory=_NodeSpec)
-    status: _NodeStatus = field(default_factory=_NodeStatus)
+    status: NodeStatus = field(default_factory=NodeStatus)
 
     def addresses(self) -> Iterator[str]:
         """Yield the node's own addresses; names are left out."""
@@ -91,6 +95,19 @@ def node_identity(node: Node, cluster: str, instances: Mapping[str, Identity]) -
         cloud_resource_id=instance,
         k8s_cluster_name=cluster,
         k8s_node_name=node.metadata.name,
+    )
+
+
+def node_without_zone(cluster: str, names: Collection[str]) -> Finding:
+    """Return the finding for nodes whose zone nothing tells."""
+    return Finding(
+        code="node-without-zone",
+        severity="warning",
+        subject=cluster,
+        count=len(names),
+        sample=min(names),
+        hint="traffic of its pods has no known zone; dump describe-network-interfaces and "
+        "describe-subnets of its account, or label the node",
     )
 
 

@@ -11,8 +11,8 @@ from flowcost.resolve.files import read_json
 from flowcost.resolve.kubernetes_nodes import Meta
 
 # A controller's controller is one step up; the files that tell it.
-_STEPS = {"ReplicaSet": "replicasets", "Job": "jobs"}
-_HASH_LABEL = "pod-template-hash"
+STEPS = {"ReplicaSet": "replicasets", "Job": "jobs"}
+HASH_LABEL = "pod-template-hash"
 _OF_CRONJOB = re.compile(r"-\d{8,}$")
 
 
@@ -30,23 +30,26 @@ class Owners:
     def __init__(self, directory: Path | None = None) -> None:
         """Read the owner files of a cluster's directory; those not dumped are not missed."""
         self._above: dict[tuple[str, str, str], tuple[str, str]] = {}
-        for kind, resource in _STEPS.items():
+        for kind, resource in STEPS.items():
             read = read_json(directory / f"{resource}.json", _Objects) if directory else None
             for one in read.items if read else []:
-                owner = _controller(one.metadata)
-                key = kind, one.metadata.namespace, one.metadata.name
-                self._above[key] = owner or (kind, one.metadata.name)
+                self.add(kind, one.metadata)
+
+    def add(self, kind: str, meta: Meta) -> None:
+        """Enter a controller, a ReplicaSet or a Job."""
+        owner = controller(meta)
+        self._above[kind, meta.namespace, meta.name] = owner or (kind, meta.name)
 
     def workload(self, pod: Meta) -> tuple[str, str]:
         """Return (kind, name) of the workload that owns a pod; a bare pod owns itself."""
-        owner = _controller(pod)
+        owner = controller(pod)
         if owner is None:
             return "Pod", pod.name
         above = self._above.get((owner[0], pod.namespace, owner[1]))
         return above or _named_after(owner, pod)
 
 
-def _controller(meta: Meta) -> tuple[str, str] | None:
+def controller(meta: Meta) -> tuple[str, str] | None:
     """Return the controlling owner, or the only one."""
     owners = meta.owner_references
     found = next((one for one in owners if one.controller), owners[0] if owners else None)
@@ -60,7 +63,7 @@ def _named_after(owner: tuple[str, str], pod: Meta) -> tuple[str, str]:
     as a label; a CronJob appends the scheduled minute.
     """
     kind, name = owner
-    template = pod.labels.get(_HASH_LABEL, "")
+    template = pod.labels.get(HASH_LABEL, "")
     if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):
         return "Deployment", name.removesuffix(f"-{template}")
     if kind == "Job" and _OF_CRONJOB.search(name):

@@ -1,0 +1,523 @@
+"""A cluster followed over real HTTP, through everything that breaks."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from benchmarks.kubernetes_server import KubernetesServer, html, lines, refuse, silent
+
+from flowcost.address import pack
+from flowcost.clock import parse
+from flowcost.resolve import recorded
+from flowcost.resolve.inventory import Inventory
+from flowcost.resolve.kubernetes_api import ApiServer
+from flowcost.resolve.kubernetes_credentials import FileCredentials
+from flowcost.resolve.kubernetes_recorder import Recorder
+from flowcost.resolve.kubernetes_watch import Patience
+from flowcost.resolve.lookup import lookup
+from flowcost.resolve.timeline import build
+
+START = parse("2026-11-25T10:00:00Z")
+QUICK = Patience(idle=1.0, watch=60, first=0.02, most=0.1)
+FAR = parse("2026-12-25T00:00:00Z")
+
+
+def minute(number: float) -> datetime:
+    return START + timedelta(minutes=number)
+
+
+def text(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def pod(name: str, ip: str, started: datetime, *, uid: str = "", node="node-1", **status) -> dict:
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": "shop",
+            "uid": uid or f"uid-{name}",
+            "labels": {"team": "basket", "pod-template-hash": "6d5f", "irrelevant": "x"},
+            "annotations": {"noise": "y" * 100},
+            "creationTimestamp": text(started),
+            "ownerReferences": [
+                {"kind": "ReplicaSet", "name": f"{name}-6d5f", "controller": True, "uid": "r"}
+            ],
+        },
+        "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]},
+        "status": {
+            "phase": "Running",
+            "podIP": ip,
+            "podIPs": [{"ip": ip}] if ip else [],
+            "startTime": text(started),
+            "containerStatuses": [{"state": {"running": {}}}],
+            **status,
+        },
+    }
+
+
+def ended(at: datetime) -> dict:
+    return {"containerStatuses": [{"state": {"terminated": {"finishedAt": text(at)}}}]}
+
+
+NODE = {
+    "metadata": {
+        "name": "node-1",
+        "creationTimestamp": text(minute(-600)),
+        "labels": {
+            "topology.k8s.aws/zone-id": "use1-az1",
+            "topology.kubernetes.io/region": "us-east-1",
+        },
+    },
+    "spec": {"providerID": "aws:///us-east-1a/i-0abc"},
+    "status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]},
+}
+
+
+class World:
+    """A server, a clock that the test moves, and a recorder that can be started again."""
+
+    def __init__(self, folder: Path, server: KubernetesServer) -> None:
+        self.folder = folder
+        self.server = server
+        self.at = minute(0)
+        self.recorder: Recorder | None = None
+        server.put("nodes", json.loads(json.dumps(NODE)))
+
+    def start(self, *, ready: bool = True, page: int = 2, patience: Patience = QUICK) -> Recorder:
+        self.recorder = Recorder(
+            ApiServer(self.server.url, FileCredentials()),
+            recorded.place(self.folder, "prod"),
+            keep=timedelta(days=40),
+            patience=patience,
+            page=page,
+            now=lambda: self.at,
+        )
+        self.recorder.start()
+        if ready:
+            self.until(lambda: self.state.watch == "watching")
+        return self.recorder
+
+    def stop(self) -> None:
+        if self.recorder:
+            self.recorder.close()
+            self.recorder = None
+
+    @property
+    def state(self):
+        assert self.recorder
+        return self.recorder.state
+
+    def until(self, holds, seconds: float = 10.0) -> None:
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end, self.recorder and self.state
+            time.sleep(0.01)
+
+    def settled(self) -> None:
+        """Wait until everything the server has said is on disk."""
+        want = self.server.version
+        self.until(
+            lambda: (
+                self.recorder
+                and all(int(place.version) >= want for place in self.recorder.places().values())
+            )
+        )
+
+    def who(self, address: str, at: datetime):
+        layers = recorded.layers(self.folder, minute(-600), FAR, Inventory())
+        return lookup(build(layers), pack(address), at)
+
+    def pod_at(self, address: str, at: datetime) -> str:
+        return self.who(address, at).k8s_pod_name
+
+
+@pytest.fixture
+def world(tmp_path):
+    server = KubernetesServer()
+    made = World(tmp_path / "identities", server)
+    before = set(threading.enumerate())
+    try:
+        yield made
+    finally:
+        made.stop()
+        server.close()
+        left = [one for one in set(threading.enumerate()) - before if one.name.startswith("watch")]
+        for one in left:
+            one.join(5)
+        assert not [one for one in left if one.is_alive()]
+
+
+def test_a_list_in_pages_then_a_watch(world):
+    for number in range(7):
+        world.server.put("pods", pod(f"cart-{number}", f"10.1.0.{number}", minute(-60)))
+    world.start(page=3)
+    assert world.state.pods == 7
+    assert world.server.count("list", "pods") == 3
+    world.at = minute(1)
+    world.server.put("pods", pod("stock-0", "10.1.0.9", minute(0.5)))
+    world.settled()
+    who = world.who("10.1.0.9", minute(2))
+    assert (who.k8s_workload_kind, who.k8s_workload_name) == ("Deployment", "stock-0")
+    assert (who.cloud_availability_zone, who.k8s_node_name) == ("use1-az1", "node-1")
+    assert (who.owner_team, who.k8s_cluster_name) == ("basket", "prod")
+    assert world.pod_at("10.1.0.9", minute(0.4)) == ""
+    assert world.pod_at("10.1.0.3", minute(-30)) == "cart-3"
+    assert world.pod_at("10.1.0.3", minute(-61)) == ""
+    assert world.who("10.0.0.1", minute(-1)).k8s_node_name == "node-1"
+    assert world.server.count("list", "pods") == 3
+
+
+def test_an_address_that_another_pod_takes_over_is_exact(world):
+    world.server.put("pods", pod("old", "10.1.0.1", minute(-60)))
+    world.start()
+    world.at = minute(10)
+    world.server.delete("pods", "shop/old", **ended(minute(9)))
+    world.settled()
+    world.at = minute(12)
+    world.server.put("pods", pod("new", "10.1.0.1", minute(11)))
+    world.settled()
+    names = [world.pod_at("10.1.0.1", minute(at)) for at in (8.9, 9.5, 10.5, 11.5, 30)]
+    assert names == ["old", "", "", "new", "new"]
+
+
+def test_a_pod_without_address_claims_nothing_and_begins_with_its_start(world):
+    world.start()
+    world.at = minute(1)
+    world.server.put("pods", pod("job", "", minute(1), startTime=None, phase="Pending"))
+    world.settled()
+    world.at = minute(3)
+    world.server.put("pods", pod("job", "10.1.0.1", minute(2)))
+    world.settled()
+    names = [world.pod_at("10.1.0.1", minute(at)) for at in (1.5, 2.5)]
+    assert names == ["", "job"]
+
+
+def test_a_finished_pod_gives_its_address_back_when_its_containers_end(world):
+    world.server.put(
+        "pods", pod("done", "10.1.0.1", minute(-60), phase="Succeeded", **ended(minute(-50)))
+    )
+    world.server.put("pods", pod("run", "10.1.0.2", minute(-60)))
+    world.start()
+    world.at = minute(5)
+    world.server.put(
+        "pods", pod("run", "10.1.0.2", minute(-60), phase="Failed", **ended(minute(4)))
+    )
+    world.settled()
+    assert [world.pod_at("10.1.0.1", minute(at)) for at in (-55, -49)] == ["done", ""]
+    assert [world.pod_at("10.1.0.2", minute(at)) for at in (3, 4.5)] == ["run", ""]
+
+
+def test_bookmarks_move_the_place_to_resume_from(world):
+    world.start()
+    for number in range(3):
+        world.server.put("services", service(f"s{number}", f"10.2.0.{number}"))
+    world.settled()
+    world.server.cut()
+    world.until(lambda: world.server.count("watch", "pods") >= 2)
+    resumed = [one for one in world.server.asked if one[:2] == ("watch", "pods")][-1]
+    assert int(resumed[2]["resourceVersion"]) >= 103
+    assert world.server.count("list", "pods") == 1
+
+
+def service(name: str, address: str) -> dict:
+    return {
+        "metadata": {"name": name, "namespace": "shop", "creationTimestamp": text(minute(-60))},
+        "spec": {"clusterIP": address, "clusterIPs": [address]},
+    }
+
+
+def test_services_and_their_pods(world):
+    world.server.put("services", service("cart", "10.2.0.1"))
+    world.server.put("services", service("headless", "None"))
+    item = pod("cart-0", "10.1.0.1", minute(-60))
+    del item["metadata"]["labels"]["team"]
+    world.server.put("pods", item)
+    world.server.put("namespaces", {"metadata": {"name": "shop", "labels": {"team": "shop"}}})
+    world.start()
+    world.at = minute(30)
+    world.server.put("endpointslices", slice_of("cart", "uid-cart-0"))
+    world.settled()
+    (layer,) = recorded.layers(world.folder, minute(0), FAR, Inventory())
+    assert [(one.address, one.name) for one in layer.services] == [(pack("10.2.0.1"), "shop/cart")]
+    before, after = world.who("10.1.0.1", minute(20)), world.who("10.1.0.1", minute(31))
+    assert (before.service_name, after.service_name) == ("", "cart")
+    assert after.owner_team == "shop"
+
+
+def slice_of(name: str, *uids: str, outside: str = "") -> dict:
+    endpoints: list[dict] = [
+        {"addresses": ["10.9.9.9"], "targetRef": {"kind": "Pod", "uid": uid}} for uid in uids
+    ]
+    if outside:
+        endpoints.append({"addresses": [outside]})
+    return {
+        "metadata": {
+            "name": f"{name}-x1",
+            "namespace": "shop",
+            "labels": {"kubernetes.io/service-name": name},
+        },
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+    }
+
+
+def test_what_is_learnt_of_a_pod_in_its_first_minutes_holds_from_its_start(world):
+    world.start()
+    world.at = minute(1)
+    world.server.put("pods", pod("cart-0", "10.1.0.1", minute(0.5)))
+    world.settled()
+    world.at = minute(2)
+    world.server.put("endpointslices", slice_of("cart", "uid-cart-0"))
+    item = pod("cart-0", "10.1.0.1", minute(0.5))
+    item["metadata"]["labels"]["team"] = "late"
+    world.server.put("pods", item)
+    world.settled()
+    early = world.who("10.1.0.1", minute(0.6))
+    assert (early.service_name, early.owner_team) == ("cart", "late")
+    world.at = minute(60)
+    item["metadata"]["labels"]["team"] = "new"
+    world.server.put("pods", item)
+    world.settled()
+    teams = [world.who("10.1.0.1", minute(at)).owner_team for at in (59, 61)]
+    assert teams == ["late", "new"]
+
+
+def test_a_pod_behind_two_services_is_named_after_neither(world):
+    world.server.put("pods", pod("cart-0", "10.1.0.1", minute(-60)))
+    world.server.put("endpointslices", slice_of("cart", "uid-cart-0"))
+    world.start()
+    assert world.who("10.1.0.1", minute(-30)).service_name == "cart"
+    world.at = minute(10)
+    world.server.put("endpointslices", slice_of("all", "uid-cart-0", outside="192.0.2.7"))
+    world.settled()
+    names = [world.who("10.1.0.1", minute(at)).service_name for at in (9, 11)]
+    assert names == ["cart", ""]
+    assert world.who("192.0.2.7", minute(11)).service_name == "all"
+
+
+def test_a_pod_on_the_hosts_network_claims_no_address(world):
+    item = pod("proxy", "10.0.0.1", minute(-60))
+    item["spec"]["hostNetwork"] = True
+    world.server.put("pods", item)
+    world.start()
+    assert world.who("10.0.0.1", minute(0)).k8s_pod_name == ""
+
+
+def test_gone_in_the_middle_of_a_watch_lists_again_and_dates_without_gaps(world):
+    world.server.put("pods", pod("stays", "10.1.0.1", minute(-60)))
+    world.server.put("pods", pod("goes", "10.1.0.2", minute(-60)))
+    world.start()
+    world.settled()
+    world.at = minute(10)
+    world.server.down = True
+    world.server.cut()
+    world.until(lambda: world.state.watch == "broken")
+    world.server.delete("pods", "shop/goes")
+    world.server.put("pods", pod("came", "10.1.0.3", minute(12)))
+    world.server.compact()
+    world.at = minute(20)
+    world.server.down = False
+    world.until(lambda: world.state.watch == "watching" and world.server.count("list", "pods") > 1)
+    world.settled()
+    assert [world.pod_at("10.1.0.1", minute(at)) for at in (-1, 11, 19, 25)] == ["stays"] * 4
+    assert [world.pod_at("10.1.0.3", minute(at)) for at in (11, 13)] == ["", "came"]
+    # Nobody saw it end: it holds until the list that no longer shows it, and that is said.
+    assert [world.pod_at("10.1.0.2", minute(at)) for at in (11, 19, 21)] == ["goes", "goes", ""]
+    (layer,) = recorded.layers(world.folder, minute(0), FAR, Inventory())
+    (finding,) = [one for one in layer.findings if one.code == "identity-end-unseen"]
+    assert (finding.count, finding.sample) == (1, "shop/goes")
+
+
+def test_the_next_pod_on_an_address_ends_the_one_whose_end_nobody_saw(world):
+    world.server.put("pods", pod("goes", "10.1.0.2", minute(-60)))
+    world.start()
+    world.settled()
+    world.server.down = True
+    world.server.cut()
+    world.until(lambda: world.state.watch == "broken")
+    world.server.delete("pods", "shop/goes")
+    world.server.put("pods", pod("came", "10.1.0.2", minute(12)))
+    world.server.compact()
+    world.at = minute(20)
+    world.server.down = False
+    world.until(lambda: world.pod_at("10.1.0.2", minute(25)) == "came")
+    assert [world.pod_at("10.1.0.2", minute(at)) for at in (11.9, 12)] == ["goes", "came"]
+
+
+def test_an_outage_leaves_what_is_open_open(world):
+    world.server.put("pods", pod("cart-0", "10.1.0.1", minute(-60)))
+    world.start()
+    world.server.down = True
+    world.server.cut()
+    world.until(lambda: world.state.watch == "broken")
+    world.at = minute(600)
+    assert "API server" in world.state.error
+    assert world.pod_at("10.1.0.1", minute(599)) == "cart-0"
+    world.server.down = False
+    world.until(lambda: world.state.watch == "watching")
+    assert world.server.count("list", "pods") == 1  # resumed where it broke
+
+
+def test_gone_when_the_watch_begins(world):
+    world.server.fault("watch", "pods", refuse(410))
+    world.start()
+    assert world.server.count("list", "pods") == 2
+
+
+def test_a_server_that_is_always_gone_is_asked_less_and_less_often(world):
+    world.server.fault("watch", "pods", *[refuse(410)] * 8)
+    world.start(patience=Patience(idle=1, first=0.05, most=0.2))
+    asked = world.server.count("list", "pods")
+    assert asked == 9
+
+
+@pytest.mark.parametrize("verb", ["list", "watch"])
+@pytest.mark.parametrize(
+    "fault", [html(502), html(200), refuse(429, Retry_After="0"), refuse(500), refuse(503)]
+)
+def test_errors_are_waited_out(world, verb, fault):
+    world.server.fault(verb, "pods", fault, fault)
+    world.server.put("pods", pod("cart-0", "10.1.0.1", minute(-60)))
+    world.start()
+    assert world.state.error == ""
+    assert world.pod_at("10.1.0.1", minute(1)) == "cart-0"
+
+
+def test_a_busy_server_is_left_alone_as_long_as_it_asks(world):
+    world.server.fault("list", "pods", refuse(429, Retry_After="1"))
+    began = time.monotonic()
+    world.start()
+    assert time.monotonic() - began >= 1
+
+
+def test_a_missing_right_is_named(world):
+    world.server.fault("list", "pods", *[refuse(403)] * 100)
+    world.start(ready=False)
+    world.until(lambda: world.state.watch == "broken")
+    assert "may not list and watch pods (403)" in world.state.error
+    assert "--print-cluster-role" in world.state.error
+
+
+def event(kind: str, item: dict, version: int) -> bytes:
+    item["metadata"]["resourceVersion"] = str(version)
+    return json.dumps({"type": kind, "object": item}).encode() + b"\n"
+
+
+def test_a_line_cut_short_is_read_again(world):
+    world.server.put("pods", pod("a", "10.1.0.1", minute(-60)))
+    cut = event("ADDED", pod("b", "10.1.0.2", minute(0)), 900)[:100]
+    world.server.fault("watch", "pods", lines(cut), lines(cut, cut=False))
+    world.start()
+    world.at = minute(1)
+    world.server.put("pods", pod("b", "10.1.0.2", minute(0)))
+    world.settled()
+    assert world.pod_at("10.1.0.2", minute(1)) == "b"
+    assert world.server.count("list", "pods") == 1
+
+
+def test_what_came_before_a_broken_line_counts(world):
+    good = event("ADDED", pod("b", "10.1.0.2", minute(0)), 101)
+    world.server.fault("watch", "pods", lines(good + b"<html>\n"))
+    world.start()
+    world.until(lambda: world.pod_at("10.1.0.2", minute(1)) == "b")
+
+
+def test_repeated_and_reordered_events_change_nothing(world):
+    old, new = pod("a", "10.1.0.1", minute(0)), pod("a", "10.1.0.2", minute(0))
+    world.start()
+    world.at = minute(1)
+    world.server.tell("pods", event("ADDED", old, 201))
+    world.server.tell("pods", event("ADDED", old, 201))
+    world.server.tell("pods", event("MODIFIED", new, 205))
+    world.server.tell("pods", event("MODIFIED", old, 203))
+    world.until(lambda: world.pod_at("10.1.0.2", minute(2)) == "a")
+    world.at = minute(3)
+    world.server.tell("pods", event("DELETED", new, 207))
+    world.server.tell("pods", event("MODIFIED", new, 206))
+    world.server.tell("pods", event("DELETED", pod("never", "10.1.0.8", minute(0)), 208))
+    world.until(lambda: world.pod_at("10.1.0.2", minute(4)) == "")
+    assert world.pod_at("10.1.0.1", minute(2)) == ""
+    assert world.state.pods == 0
+
+
+def test_a_silent_connection_is_given_up(world):
+    world.server.fault("watch", "pods", silent(30))
+    world.start(patience=Patience(idle=0.3, first=0.02, most=0.1))
+    world.at = minute(1)
+    world.server.put("pods", pod("a", "10.1.0.1", minute(0)))
+    world.until(lambda: world.pod_at("10.1.0.1", minute(1)) == "a")
+
+
+def test_an_object_that_cannot_be_read_is_left_out_and_counted(world):
+    strange = pod("strange", "10.1.0.1", minute(0))
+    strange["metadata"]["labels"] = ["not", "a", "map"]
+    world.start()
+    world.server.put("pods", strange)
+    world.server.put("pods", pod("odd", "10.1.0.999", minute(0)))
+    world.server.put("pods", pod("good", "10.1.0.3", minute(0)))
+    world.until(lambda: world.pod_at("10.1.0.3", minute(1)) == "good")
+    world.until(lambda: world.state.unreadable == 2)
+
+
+def test_a_restart_resumes_where_it_stopped(world):
+    world.server.put("pods", pod("stays", "10.1.0.1", minute(-60)))
+    world.server.put("pods", pod("goes", "10.1.0.2", minute(-60)))
+    world.start()
+    world.settled()
+    world.stop()
+    world.server.delete("pods", "shop/goes", **ended(minute(5)))
+    world.server.put("pods", pod("came", "10.1.0.3", minute(6)))
+    world.at = minute(10)
+    world.start()
+    world.settled()
+    assert world.server.count("list", "pods") == 1
+    assert [world.pod_at("10.1.0.2", minute(at)) for at in (4, 6)] == ["goes", ""]
+    assert [world.pod_at("10.1.0.3", minute(at)) for at in (5, 7)] == ["", "came"]
+    assert world.pod_at("10.1.0.1", minute(7)) == "stays"
+
+
+def test_a_pod_that_lived_and_died_unheard_is_known_from_what_it_says(world):
+    world.start()
+    world.settled()
+    world.stop()
+    world.server.put(
+        "pods", pod("brief", "10.1.0.2", minute(2), phase="Succeeded", **ended(minute(5)))
+    )
+    world.server.compact()
+    world.at = minute(10)
+    world.start()
+    world.settled()
+    world.stop()
+    world.server.compact()
+    world.start()  # listed once more: not twice in the history
+    world.settled()
+    assert [world.pod_at("10.1.0.2", minute(at)) for at in (1, 3, 6)] == ["", "brief", ""]
+
+
+def test_only_metadata_is_asked_for_where_that_is_enough(world):
+    world.start()
+    accept = {one[1]: one[3]["Accept"] for one in world.server.asked if one[0] == "list"}
+    assert "PartialObjectMetadataList" in accept["replicasets"]
+    assert accept["pods"] == "application/json"
+
+
+def test_controllers_are_known_by_their_objects(world):
+    world.server.put(
+        "replicasets",
+        {
+            "metadata": {
+                "name": "cart-0-6d5f",
+                "namespace": "shop",
+                "ownerReferences": [{"kind": "Rollout", "name": "cart", "controller": True}],
+            }
+        },
+    )
+    world.server.put("pods", pod("cart-0", "10.1.0.1", minute(-60)))
+    world.start()
+    who = world.who("10.1.0.1", minute(0))
+    assert (who.k8s_workload_kind, who.k8s_workload_name) == ("Rollout", "cart")
