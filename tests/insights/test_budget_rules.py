@@ -8,7 +8,7 @@ import pytest
 from flowcost import money
 from flowcost.access.principal import Principal
 from flowcost.errors import UsageError
-from flowcost.insights.budgets import Budget, checked, short_form, visible
+from flowcost.insights.budgets import Budget, ordered, short_form, visible
 
 
 def test_the_short_form_reads_kinds_names_and_exact_dollars():
@@ -64,7 +64,7 @@ def test_one_target_twice_is_refused_and_twice_in_two_tenants_is_not():
     with pytest.raises(UsageError, match=r"'team:payments': given 2 times"):
         short_form("team:payments=1,team:payments=2")
     one = Budget(kind="team", name="payments", monthly_usd=Decimal(1))
-    checked([one, msgspec.structs.replace(one, tenant="other")])
+    ordered([one, msgspec.structs.replace(one, tenant="other")])
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,10 @@ def test_one_target_twice_is_refused_and_twice_in_two_tenants_is_not():
 )  # fmt: skip
 def test_bad_settings_of_a_table_are_refused(wrong):
     table = {"kind": "team", "name": "payments", "monthly_usd": Decimal(1), **wrong}
-    with pytest.raises(UsageError, match="team:payments=1"):
-        checked([Budget(**table)])
+    with pytest.raises(ValueError, match="'team:payments=1': "):
+        Budget(**table)
+    with pytest.raises(msgspec.ValidationError, match="'team:payments=1': "):
+        msgspec.convert(table, Budget)
 
 
 def test_a_table_is_read_without_a_float():

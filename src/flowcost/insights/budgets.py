@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from flowcost import money
 from flowcost.access.principal import Principal
@@ -42,18 +43,27 @@ KEYS = {
 
 
 class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be spent in a month; one table of `[[budgets]]`.
+    """`[[budgets]]`: what may be spent in a UTC calendar month.
 
-    `thresholds` are percents of the amount; each is signalled once a month. `attribute_by` says
-    who pays, as in every view of the ledger.
+    Raises:
+        ValueError: a budget that could never, or always, be exceeded; its rule is quoted.
     """
 
-    kind: str
-    name: str
-    monthly_usd: Decimal
-    thresholds: tuple[int, ...] = (100,)
-    attribute_by: str = "local"
-    tenant: str = "default"
+    kind: Annotated[str, Meta(description="team, service, namespace or path")]
+    name: Annotated[str, Meta(description="which one, as the ledger spells it")]
+    monthly_usd: Annotated[Decimal, Meta(description="dollars a month")]
+    thresholds: Annotated[
+        tuple[int, ...], Meta(description="percents of it that are signalled, each once a month")
+    ] = (100,)
+    attribute_by: Annotated[str, Meta(description="which end pays, as in `--attribute-by`")] = (
+        "local"
+    )
+    tenant: Annotated[str, Meta(description="whose budget")] = "default"
+
+    def __post_init__(self) -> None:
+        problems = "; ".join(_problems(self))
+        if problems:
+            raise ValueError(f"{self.rule!r}: {problems}")
 
     @property
     def limit(self) -> int:
@@ -103,23 +113,20 @@ def short_form(text: str, *, tenant: str = "default") -> tuple[Budget, ...]:
         try:
             found.append(_budget(rule, tenant))
         except ValueError as problem:
-            wrong.append(f"{rule!r}: {problem}")
+            wrong.append(str(problem))
     _refuse(wrong)
-    return checked(found)
+    return ordered(found)
 
 
-def checked(budgets: Iterable[Budget]) -> tuple[Budget, ...]:
+def ordered(budgets: Iterable[Budget]) -> tuple[Budget, ...]:
     """Return the budgets in order of tenant, kind and name.
 
     Raises:
-        UsageError: an unknown kind or path, an empty name, an amount that is not a positive
-            number of dollars, a bad threshold, or one target twice; every such rule is quoted.
+        UsageError: a target is given twice; it is quoted.
     """
     found = sorted(budgets, key=lambda b: (b.tenant, b.kind, b.name))
-    wrong = [f"{b.rule!r}: {problem}" for b in found for problem in _problems(b)]
     times = Counter((b.tenant, b.target) for b in found).items()
-    wrong += [f"{target!r}: given {count} times" for (_, target), count in times if count > 1]
-    _refuse(wrong)
+    _refuse([f"{target!r}: given {count} times" for (_, target), count in times if count > 1])
     return tuple(found)
 
 
@@ -141,11 +148,11 @@ def _budget(rule: str, tenant: str) -> Budget:
     target, equals, amount = rule.partition("=")
     kind, colon, name = target.partition(":")
     if not (equals and colon):
-        raise ValueError("not kind:name=usd")
+        raise ValueError(f"{rule!r}: not kind:name=usd")
     try:
         usd = Decimal(amount.strip())
     except InvalidOperation:
-        raise ValueError(f"{amount.strip()!r} is not a number of dollars") from None
+        raise ValueError(f"{rule!r}: {amount.strip()!r} is not a number of dollars") from None
     return Budget(kind=kind.strip(), name=name.strip(), monthly_usd=usd, tenant=tenant)
 
 

@@ -31,7 +31,10 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class Incident(Struct, frozen=True, kw_only=True):
-    """One incident. Texts and attributes are those of its latest signal; instants are UTC."""
+    """One incident. Texts and attributes are those of its latest signal; instants are UTC.
+
+    `until` is when it stops being news: it stays in the list, and alerts about it end.
+    """
 
     id: str
     tenant: str
@@ -43,6 +46,25 @@ class Incident(Struct, frozen=True, kw_only=True):
     attributes: dict[str, str]
     occurred_at: datetime
     opened_at: datetime
+    until: datetime
     state: str
     signals: int
     changes: tuple[Change, ...]
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether somebody has dealt with it."""
+        return self.state in (IncidentState.RESOLVED, IncidentState.DISMISSED)
+
+
+class DestinationState(Struct, frozen=True, kw_only=True):
+    """How deliveries to one destination fare; counts are since the server began.
+
+    `trouble` is what the last attempt met, empty if it went well.
+    """
+
+    name: str
+    waiting: int
+    delivered: int
+    failed: int
+    trouble: str

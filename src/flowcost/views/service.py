@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from flowcost.access.asking import Access, OpenAccess
 from flowcost.insights.budgets import BudgetState
-from flowcost.insights.incidents import Incident
+from flowcost.insights.incidents import DestinationState, Incident
 from flowcost.ledger import Ledger
 
 
@@ -112,6 +112,10 @@ class Incidents(Protocol):
         Raises:
             UsageError: an unknown state, or a dismissal without a reason.
         """
+        ...
+
+    def destinations(self, tenant: str) -> Sequence[DestinationState]:
+        """Return how the deliveries of a tenant's signals fare, by destination."""
         ...
 
 
