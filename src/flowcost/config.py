@@ -10,6 +10,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from flowcost.errors import ConfigError
+from flowcost.insights.budgets import Budget
+from flowcost.insights.destinations import Signals
 from flowcost.server import settings
 from flowcost.strict_toml import fields_of, frozen, override, schema_of, span_text
 
@@ -58,6 +61,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rates: Annotated[Rates, Meta(description="rate books over the list")] = Rates()
     live: Annotated[settings.Live, Meta(description="from segments to hours")] = settings.Live()
     inbox: Annotated[settings.Inbox, Meta(description="what may wait")] = settings.Inbox()
+    budgets: Annotated[tuple[Budget, ...], Meta(description="what may be spent in a month")] = ()
+    signals: Annotated[Signals, Meta(description="who is told of it")] = Signals()
     retention: Annotated[settings.Retention, Meta(description="what is kept beside the ledger")] = (
         settings.Retention()
     )
@@ -103,7 +108,7 @@ def shown(config: Config) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(), parse_float=Decimal)  # amounts stay exact
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="name it with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

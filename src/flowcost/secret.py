@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from flowcost.errors import ConfigError
 
@@ -13,8 +14,8 @@ from flowcost.errors import ConfigError
 class Secret(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a secret is: in a `file`, or in the environment variable `env`; in neither if unset."""
 
-    file: Path | None = None
-    env: str = ""
+    file: Annotated[Path | None, Meta(description="file that holds it, alone")] = None
+    env: Annotated[str, Meta(description="variable that holds it")] = ""
 
     def __bool__(self) -> bool:
         return bool(self.file or self.env)

@@ -120,7 +120,8 @@ def test_every_key_says_what_it_is_and_stands_in_the_schema():
         assert place.description, place.path
         node = described
         for name in place.path.split("."):
-            node = node["properties"][name]
+            node = node["properties"][name.removesuffix("[]")]
+            node = node["items"] if name.endswith("[]") else node
         assert node["description"] == place.description
     assert described["additionalProperties"] is False
     assert described["properties"]["live"]["properties"]["lateness"]["pattern"]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from flowcost import clock
 from flowcost.errors import FlowcostError
-from flowcost.insights.budgets import Budget, BudgetState
+from flowcost.insights.budgets import Budget, BudgetState, ordered, short_form
 from flowcost.insights.delivery import Deliveries
 from flowcost.insights.destinations import Signals
 from flowcost.insights.incidents import DestinationState, Incident
@@ -35,6 +35,7 @@ class Alerting:
 
     Raises:
         LedgerError: the file cannot be opened.
+        UsageError: a budget is given twice.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class Alerting:
     ) -> None:
         self.settings = settings or Signals()
         self.now = now
-        self.spending = Spending(ledger, budgets)
+        given = ordered((*budgets, *short_form(self.settings.budgets)))
+        self.spending = Spending(ledger, given)
         self.store = SignalStore(path)
         self.deliveries = Deliveries(self.settings, self.store, now)
         self._stopping = threading.Event()

@@ -51,7 +51,10 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     kind: Annotated[str, Meta(description="team, service, namespace or path")]
     name: Annotated[str, Meta(description="which one, as the ledger spells it")]
-    monthly_usd: Annotated[Decimal, Meta(description="dollars a month")]
+    monthly_usd: Annotated[
+        Decimal,
+        Meta(description="dollars a month", extra_json_schema={"type": ["number", "string"]}),
+    ]
     thresholds: Annotated[
         tuple[int, ...], Meta(description="percents of it that are signalled, each once a month")
     ] = (100,)

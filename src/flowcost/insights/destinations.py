@@ -20,6 +20,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from flowcost import clock
+from flowcost.errors import UsageError
+from flowcost.insights.budgets import short_form
 from flowcost.insights.incidents import Incident
 from flowcost.insights.signals import Signal
 from flowcost.secret import Secret
@@ -67,10 +69,15 @@ class Signals(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[signals]`: how often budgets are looked at, and who is told.
 
     Raises:
-        ValueError: two destinations have one name.
+        ValueError: two destinations have one name, or a rule of `budgets` is malformed.
     """
 
-    every: Annotated[timedelta, Meta(description="pause between two looks")] = timedelta(minutes=1)
+    every: Annotated[timedelta, Meta(description="pause between two looks at budgets")] = timedelta(
+        minutes=1
+    )
+    budgets: Annotated[
+        str, Meta(description="more `[[budgets]]` in short: `team:payments=500,path:cross_az=90`")
+    ] = ""
     webhooks: tuple[Webhook, ...] = ()
     slack: tuple[Slack, ...] = ()
     alertmanagers: tuple[Alertmanager, ...] = ()
@@ -78,6 +85,10 @@ class Signals(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.every <= timedelta(0):
             raise ValueError("every must be longer than nothing")
+        try:
+            short_form(self.budgets)
+        except UsageError as error:
+            raise ValueError(error.message) from None
         names = Counter(each.name for each in (*self.messages, *self.alertmanagers))
         twice = sorted(name for name, count in names.items() if count > 1)
         if twice:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from msgspec import Struct
 
@@ -19,7 +19,6 @@ from flowcost.ledger import Ledger
 from flowcost.ledger.filter import In, show
 from flowcost.ledger.query import Selection, costs
 
-DAY = timedelta(days=1)
 _MONTHS = 4  # kept in memory for each tenant
 
 Account = tuple[str, str, str]  # attribute_by, kind, name
@@ -180,7 +179,7 @@ def _stale(known: Marks | None, marks: Marks, start: datetime, end: datetime) ->
     stale = {hour for hour, mark in marks.items() if known.get(hour) != mark}
     for hour in known.keys() - marks.keys():
         day = hour.replace(hour=0)
-        stale.update(_hours(day, day + DAY))
+        stale.update(_hours(day, day + clock.DAY))
     return stale
 
 
