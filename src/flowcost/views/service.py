@@ -17,6 +17,7 @@ from flowcost.access.asking import Access, OpenAccess
 from flowcost.insights.budgets import BudgetState
 from flowcost.insights.incidents import DestinationState, Incident
 from flowcost.ledger import Ledger
+from flowcost.views.instruments import Instruments
 
 
 class Receipt(Struct, frozen=True):
@@ -134,6 +135,7 @@ class Service:
     incidents: Incidents
     now: Callable[[], datetime]
     access: Access = field(default_factory=OpenAccess)
+    instruments: Instruments = field(default_factory=Instruments)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ledger", Ledger(self.ledger.root, shared=True))
