@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct, field
 
+from flowcost.errors import BusyError
 from flowcost.identities import AgentIdentities
 from flowcost.model import Identity
 from flowcost.resolve.chronicle import Chronicle
@@ -33,7 +34,7 @@ V = TypeVar("V", int, str)
 
 
 class Told(Struct, frozen=True):
-    """An answer to an agent: its tag, and its JSON as gzip."""
+    """An answer to an agent: its entity tag, and the JSON of `AgentIdentities` as gzip."""
 
     tag: str
     packed: bytes
@@ -134,9 +135,14 @@ class AgentView:
 
         Where nothing changed, the tag is `known` again and the body empty. An agent that can lay
         `changes` over what it has is told only those, if what it has is remembered.
+
+        Raises:
+            BusyError: the cluster has not been read yet.
         """
         with self._lock:
             shared = self._shared
+        if not shared.epoch:
+            raise BusyError(f"cluster {self._cluster} has not been read yet", retry_after_s=10)
         own = shared.nodes.get(node, _NOBODY)
         part = msgspec.json.encode(
             AgentIdentities(cluster=self._cluster, node=own.identity, pods=own.pods, own=own.own),

@@ -51,6 +51,7 @@ class ClusterState(Struct, frozen=True, kw_only=True):
     watch: str = "none"  # none, syncing, watching, broken
     watch_error: str = ""
     pods: int = 0
+    watched_until: datetime | None = None  # up to when the watch is known to be complete
 
 
 class LiveState(Struct, frozen=True, kw_only=True):
@@ -83,7 +84,12 @@ class Clusters(Protocol):
         ...
 
     def for_node(self, tenant: str, cluster: str, node: str) -> tuple[bytes, str]:
-        """Return what the agent of a node must know, as JSON, and its entity tag."""
+        """Return what the agent of a node must know, as JSON, and its entity tag.
+
+        Raises:
+            NotFoundError: the cluster is not watched.
+            BusyError: it has not been read yet.
+        """
         ...
 
 
