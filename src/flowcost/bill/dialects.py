@@ -141,6 +141,13 @@ FOCUS = Dialect(
 )
 
 DIALECTS = (CUR, FOCUS)
+# Our own columns: text and answers are staged in them.
+STAGED = Dialect(
+    name="staged",
+    marks=(),
+    required=(),
+    columns={name: (name,) for name in (*TEXTS, *INSTANTS, *NUMBERS)},
+)
 
 
 def snake(header: str) -> str:
@@ -176,20 +183,28 @@ def dialect_of(headers: Sequence[str], file: str) -> Dialect:
     )
 
 
-def select(dialect: Dialect, columns: Mapping[str, str]) -> dict[str, str]:
-    """Return our column name -> SQL over a file whose `columns` are header -> engine type.
+def found(dialect: Dialect, columns: Mapping[str, str]) -> dict[str, Found]:
+    """Return our column name -> what of a file says it; `columns` are header -> engine type."""
+    known = {snake(header): (header, kind.upper()) for header, kind in columns.items()}
+    return {name: _present(dialect.columns.get(name, ()), known) for name in _ALL}
+
+
+def select(chosen: Mapping[str, Found]) -> dict[str, str]:
+    """Return our column name -> SQL over a file, or over a table that keeps its columns.
 
     A text that is absent or null is empty; a number that is absent, empty or not a number is
     null; an instant is UTC.
     """
-    known = {snake(header): (header, kind.upper()) for header, kind in columns.items()}
-    chosen = {name: _present(dialect.columns.get(name, ()), known) for name in _ALL}
     return {
-        **{name: _text(found) for name, found in chosen.items() if name in TEXTS},
-        **{name: _instant(found) for name, found in chosen.items() if name in INSTANTS},
-        **{name: _number(found) for name, found in chosen.items() if name in NUMBERS},
-        "unreadable": " OR ".join(_unreadable(chosen[name]) for name in ("quantity", "cost")),
+        **{name: _text(of) for name, of in chosen.items() if name in TEXTS},
+        **{name: _instant(of) for name, of in chosen.items() if name in INSTANTS},
+        **{name: _number(of) for name, of in chosen.items() if name in NUMBERS},
     }
+
+
+def unreadable(chosen: Mapping[str, Found]) -> str:
+    """Return SQL that says whether quantity or cost is there and is not a number."""
+    return " OR ".join(_unreadable(chosen[name]) for name in ("quantity", "cost"))
 
 
 _ALL = (*TEXTS, *INSTANTS, *NUMBERS)
