@@ -11,9 +11,9 @@ from flowcost.bill.rounding import (
     bytes_of,
     bytes_sql,
     cost_of,
-    cost_sql,
     fraction_sql,
     fractional_sql,
+    misrounded_sql,
     quantity_of,
 )
 from flowcost.money import GIB
@@ -61,25 +61,31 @@ RATES = st.one_of(
 @settings(max_examples=40, deadline=None)
 @given(
     rows=st.lists(
-        st.tuples(WHOLE, RATES, st.sampled_from([GIB, 1, 10**9, 1 << 20, 1 << 40])), min_size=1
+        st.tuples(
+            WHOLE, RATES, st.sampled_from([GIB, 1, 10**9, 1 << 20, 1 << 40]), st.integers(-1, 1)
+        ),
+        min_size=1,
     )
 )
 def test_the_engine_rounds_as_python_does(kind, rows):
-    rows = [(digits, price, unit) for digits, price, unit in rows if abs(digits) * unit < 10**28]
-    values = ", ".join(
-        f"({digits}::{kind}, '{Decimal(price).scaleb(-10):f}'::DECIMAL(38,10), {unit}::BIGINT)"
-        for digits, price, unit in [*rows, (0, 0, 1)]
-    )
+    rows = [row for row in rows if abs(row[0]) * row[2] < 10**28]
+    values = []
+    for digits, price, unit, off in [*rows, (0, 0, 1, 0)]:
+        paid = Decimal(price).scaleb(-10)
+        cost = int(cost_of(Decimal(digits).scaleb(-10), paid).scaleb(10)) + off
+        values.append(f"({digits}::{kind}, '{paid:f}'::DECIMAL(38,10), {unit}::BIGINT, {cost})")
+    given = f"(VALUES {', '.join(values)}) v(digits, price, unit, cost)"
     with duckdb.connect() as con:
         found = con.execute(
             f"SELECT digits, price, unit, {bytes_sql('digits', 'unit')},"
-            f" {cost_sql('digits', 'price')}, {fractional_sql('digits', 'unit')} FROM ("
-            f"SELECT *, {fraction_sql('price')} FROM (VALUES {values}) v(digits, price, unit))"
+            f" {fractional_sql('digits', 'unit')}, cost,"
+            f" {misrounded_sql('cost', 'digits', 'price')} FROM ("
+            f"SELECT *, {fraction_sql('price')} FROM {given})"
         ).fetchall()
-    for digits, price, unit, size, cost, fractional in found:
+    for digits, price, unit, size, fractional, cost, misrounded in found:
         quantity = Decimal(digits).scaleb(-10)
         assert size == bytes_of(quantity, unit)
-        assert Decimal(int(cost)).scaleb(-10) == cost_of(quantity, price)
+        assert misrounded == (Decimal(cost).scaleb(-10) != cost_of(quantity, price))
         # Off by more than the half digit that printing may have cost.
         off = abs(digits * unit - size * SCALE)
         assert fractional == (off > unit // 2 + 1)

@@ -12,8 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from flowcost.errors import BillError
+
+NONE: Mapping[str, str] = MappingProxyType({})
 
 # What every reader delivers, besides the columns that are computed from these.
 TEXTS = (
@@ -183,10 +186,17 @@ def dialect_of(headers: Sequence[str], file: str) -> Dialect:
     )
 
 
-def found(dialect: Dialect, columns: Mapping[str, str]) -> dict[str, Found]:
-    """Return our column name -> what of a file says it; `columns` are header -> engine type."""
+def found(
+    dialect: Dialect, columns: Mapping[str, str], constants: Mapping[str, str] = NONE
+) -> dict[str, Found]:
+    """Return our column name -> what of a file says it.
+
+    `columns` are header -> engine type; `constants` are header -> SQL of the one text in it.
+    """
     known = {snake(header): (header, kind.upper()) for header, kind in columns.items()}
-    return {name: _present(dialect.columns.get(name, ()), known) for name in _ALL}
+    told = {name: _present(dialect.columns.get(name, ()), known) for name in _ALL}
+    same = {_quoted(header): literal for header, literal in constants.items()}
+    return {name: [(same.get(sql, sql), kind) for sql, kind in of] for name, of in told.items()}
 
 
 def select(chosen: Mapping[str, Found]) -> dict[str, str]:
@@ -211,6 +221,10 @@ _ALL = (*TEXTS, *INSTANTS, *NUMBERS)
 Found = list[tuple[str, str]]  # (SQL, engine type)
 
 
+def _quoted(header: str) -> str:
+    return '"' + header.replace('"', '""') + '"'
+
+
 def _present(choices: Sequence[str], known: Mapping[str, tuple[str, str]]) -> Found:
     found: Found = []
     for choice in choices:
@@ -221,7 +235,7 @@ def _present(choices: Sequence[str], known: Mapping[str, tuple[str, str]]) -> Fo
         if name not in known:
             continue
         header, kind = known[name]
-        quoted = '"' + header.replace('"', '""') + '"'
+        quoted = _quoted(header)
         if not key:
             if not kind.startswith("MAP"):
                 found.append((quoted, kind))

@@ -30,8 +30,8 @@ _CHECKS = {
     ),
     "bill-fractional-bytes": (
         "warning",
-        "sum(s.fractional)",
-        f"odd & {FRACTIONAL} > 0",
+        "sum(s.fractional) FILTER (w.grain = 'hour')",
+        f"odd & {FRACTIONAL} > 0 AND w.grain = 'hour'",
         "the quantity is no whole number of bytes: another unit, or a line made by hand",
     ),
     "bill-rounding": (

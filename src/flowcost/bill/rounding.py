@@ -92,12 +92,15 @@ def fraction_sql(price: str) -> str:
     )
 
 
-def cost_sql(digits: str, price: str) -> str:
-    """Return SQL of `cost_of` in printed digits, from a quantity in digits and `fraction_sql`."""
+def misrounded_sql(cost: str, digits: str, price: str) -> str:
+    """Return SQL: a cost in printed digits is not `cost_of` quantity and price.
+
+    The quantity is in digits, the price a decimal beside its `fraction_sql`; null without price.
+    """
     return (
         f"CASE WHEN {digits} BETWEEN 0 AND room"
-        f" THEN ({digits} * 2 * parts + scale) // (2 * scale)"
-        f" ELSE {_half_up(f'CAST({digits} AS HUGEINT) * {digits_sql(price)}')} END"
+        f" THEN {cost} <> ({digits} * 2 * parts + scale) // (2 * scale)"
+        f" ELSE {cost} <> {_half_up(f'CAST({digits} AS HUGEINT) * {digits_sql(price)}')} END"
     )
 
 

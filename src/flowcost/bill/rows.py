@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from flowcost.bill import dialects
 from flowcost.bill.dialects import Found
 from flowcost.bill.hours import hour_sql, number_sql
-from flowcost.bill.rounding import DIGIT, bytes_sql, cost_sql, digits_sql, fractional_sql
+from flowcost.bill.rounding import DIGIT, bytes_sql, digits_sql, fractional_sql, misrounded_sql
 from flowcost.bill.stage import Source
 from flowcost.schema import BILL_LINES, DUCKDB_TYPES
 from flowcost.usage_types import Per
@@ -42,8 +42,8 @@ def gather(
     of_month = f"WHERE {month_sql('w', 'hour')} = DATE '{month}'" if month else ""
     con.execute(
         "CREATE OR REPLACE TEMP TABLE bill_rows AS SELECT line, word, hour, quantity, cost, bytes,"
-        " CASE WHEN exact AND bytes > 0 THEN first_cell + hour END AS cell, odd"
-        f" FROM (SELECT *, {_odd()} AS odd, {_bytes()} AS bytes"
+        " CASE WHEN bytes > 0 THEN first_cell + hour END AS cell, odd"
+        f" FROM (SELECT *, {_odd()} AS odd, {bytes_sql('quantity', 'unit_bytes')} AS bytes"
         f" FROM ({' UNION ALL '.join(selects)})) w {of_month}"
     )
     wide = " UNION ALL ".join(map(_wide, sources, sieves))
@@ -79,11 +79,14 @@ def _select(source: Source, number: int, hashed: str, sieve: str, kind: str) -> 
     if not same:
         inner["contracted"] = _digits(contracted, kind)
     chosen = ", ".join(f"{sql} AS {name}" for name, sql in inner.items())
-    hourly = "w.line_type = 'usage' AND w.grain = 'hour'"
+    # What is not counted in bytes has no unit here, what is not priced no price; both are few.
+    priced = "w.line_type = 'usage' AND w.grain = 'hour' AND w.provider = 'aws'"
     words = (
-        "SELECT k.h, w.word, w.exact, w.first_cell, w.unit_bytes, w.unit_price, w.parts, w.scale,"
-        f" w.room, w.billing_month, w.counts = '{Per.BYTES}' AS counted, {hourly} AS hourly,"
-        f" {hourly} AND w.provider = 'aws' AND w.unit_price IS NOT NULL AS priced"
+        "SELECT k.h, w.word, w.billing_month, w.parts, w.scale,"
+        " CASE WHEN w.exact THEN w.first_cell END AS first_cell,"
+        f" CASE WHEN w.counts = '{Per.BYTES}' THEN w.unit_bytes ELSE 0 END AS unit_bytes,"
+        f" CASE WHEN {priced} THEN w.room ELSE -1 END AS room,"
+        f" CASE WHEN {priced} THEN w.unit_price END AS unit_price"
         f" FROM bill_keys k JOIN bill_words w USING (word) WHERE k.source = {number}"
     )
     return (
@@ -121,13 +124,9 @@ def _is_wide(con: DuckDBPyConnection, source: Source) -> bool:
     return bool(wide)
 
 
-def _bytes() -> str:
-    return f"CASE WHEN counted THEN {bytes_sql('quantity', 'unit_bytes')} ELSE 0 END"
-
-
 def _odd() -> str:
-    fractional = f"hourly AND counted AND {fractional_sql('quantity', 'unit_bytes')}"
-    misrounded = f"priced AND contracted <> {cost_sql('quantity', 'unit_price')}"
+    fractional = fractional_sql("quantity", "unit_bytes")
+    misrounded = misrounded_sql("contracted", "quantity", "unit_price")
     return (
         f"CAST(CASE WHEN {fractional} THEN {FRACTIONAL} ELSE 0 END"
         f" + CASE WHEN {misrounded} THEN {MISROUNDED} ELSE 0 END AS UTINYINT)"

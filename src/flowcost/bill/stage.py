@@ -19,6 +19,7 @@ from flowcost.bill import cost_explorer, dialects, naming
 from flowcost.bill.dialects import INSTANTS, NUMBERS, TEXTS, Found
 from flowcost.bill.engine import scratch
 from flowcost.bill.files import BillFile
+from flowcost.bill.footer import constants
 from flowcost.errors import BillError
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ def stage(con: DuckDBPyConnection, files: Sequence[BillFile]) -> list[Source]:
     sources: list[Source] = []
     before = 0
     for headers, paths in tables.items():
-        found = dialects.found(_dialect(headers, paths), dict(headers))
+        found = dialects.found(
+            _dialect(headers, paths), dict(headers), constants(con, _listed(paths))
+        )
         numbers, counted = _numbers(con, paths, before)
         before += counted
         names = ", ".join(quoted(path.name) for path in paths)
@@ -88,7 +91,7 @@ def stage(con: DuckDBPyConnection, files: Sequence[BillFile]) -> list[Source]:
         sources.append(
             Source(
                 relation=_relation(staged),
-                found=dialects.found(dialects.STAGED, ours),
+                found=dialects.found(dialects.STAGED, ours, constants(con, _listed(staged))),
                 line=_numbers(con, staged, before)[0],
                 file="source",
                 unreadable="unreadable",
@@ -104,9 +107,12 @@ def _dialect(headers: Headers, paths: Sequence[Path]) -> dialects.Dialect:
     return dialects.dialect_of([name for name, _ in headers], str(paths[0]))
 
 
+def _listed(paths: Sequence[Path]) -> str:
+    return f"[{', '.join(quoted(str(path)) for path in paths)}]"
+
+
 def _relation(paths: Sequence[Path]) -> str:
-    listed = ", ".join(quoted(str(path)) for path in paths)
-    return f"read_parquet([{listed}], hive_partitioning = false)"
+    return f"read_parquet({_listed(paths)}, hive_partitioning = false)"
 
 
 def _numbers(con: DuckDBPyConnection, paths: Sequence[Path], before: int) -> tuple[str, int]:
@@ -119,9 +125,8 @@ def _numbers(con: DuckDBPyConnection, paths: Sequence[Path], before: int) -> tup
 
 def _counts(con: DuckDBPyConnection, paths: Sequence[Path]) -> list[int]:
     """Return how many rows each file has, by its footer."""
-    listed = ", ".join(quoted(str(path)) for path in paths)
     rows = con.execute(
-        f"SELECT file_name, num_rows FROM parquet_file_metadata([{listed}])"
+        f"SELECT file_name, num_rows FROM parquet_file_metadata({_listed(paths)})"
     ).fetchall()
     of = dict(rows)
     return [int(of[str(path)]) for path in paths]
