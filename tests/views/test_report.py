@@ -10,13 +10,13 @@ from importlib.resources import files
 import msgspec
 import pytest
 from click.testing import CliRunner
-from tests.conftest import CART, HOUR, S3, charge
 
 from flowcost.cli import main
 from flowcost.ledger.findings import findings
 from flowcost.ledger.query import Selection, totals
 from flowcost.money import GIB
 from flowcost.views.report import build
+from tests.conftest import CART, HOUR, S3, charge
 
 NOW = datetime(2026, 11, 3, 13, tzinfo=UTC)
 EVERYTHING = Selection()
@@ -179,5 +179,13 @@ def test_vendored_files_are_what_they_say():
         content = (static / entry["name"]).read_bytes()
         assert hashlib.sha256(content).hexdigest() == entry["sha256"], entry["name"]
         assert entry["licence"]
-    ours = {"VENDORED.toml", "charts.js", "flowcost.css", "echarts.entry.mjs"}
+    ours = {
+        "VENDORED.toml",
+        "charts.js",
+        "console.css",
+        "console.js",
+        "echarts.entry.mjs",
+        "favicon.svg",
+        "flowcost.css",
+    }
     assert {item.name for item in static.iterdir()} == ours | {entry["name"] for entry in listed}

@@ -9,7 +9,6 @@ is lost but the detail.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 _OWN = ("cloud_resource_id", "k8s_pod_name", "k8s_pod_uid", "k8s_node_name")
 _NAMED = "(k8s_workload_name <> '' OR service_name <> '')"
 _SUMMED = ("bytes", "packets", "quantity", "list_cost")
+MEMORY = "512MB"
 
 
 def roll_up(ledger: Ledger, *, closed_before: datetime, tenant: str = "") -> list[Partition]:
@@ -59,7 +59,7 @@ def _roll_day(ledger: Ledger, day: Partition, hours: Sequence[Held]) -> bool:
     if not stale:
         return False
     inputs = [Input(name, digest) for name, digest in wanted.items()]
-    with closing(ledger.engine.connect()) as con:
+    with ledger.scratch(MEMORY) as con:
         attach_held(con, hours)
         if stale != [DAYS]:
             _join_pods(con)

@@ -17,7 +17,6 @@ from flowcost.access.asking import Access, OpenAccess
 from flowcost.insights.budgets import BudgetState
 from flowcost.insights.incidents import DestinationState, Incident
 from flowcost.ledger import Ledger
-from flowcost.views.instruments import Instruments
 
 
 class Receipt(Struct, frozen=True):
@@ -51,7 +50,6 @@ class ClusterState(Struct, frozen=True, kw_only=True):
     watch: str = "none"  # none, syncing, watching, broken
     watch_error: str = ""
     pods: int = 0
-    watched_until: datetime | None = None  # up to when the watch is known to be complete
 
 
 class LiveState(Struct, frozen=True, kw_only=True):
@@ -84,12 +82,7 @@ class Clusters(Protocol):
         ...
 
     def for_node(self, tenant: str, cluster: str, node: str) -> tuple[bytes, str]:
-        """Return what the agent of a node must know, as JSON, and its entity tag.
-
-        Raises:
-            NotFoundError: the cluster is not watched.
-            BusyError: it has not been read yet.
-        """
+        """Return what the agent of a node must know, as JSON, and its entity tag."""
         ...
 
 
@@ -141,7 +134,6 @@ class Service:
     incidents: Incidents
     now: Callable[[], datetime]
     access: Access = field(default_factory=OpenAccess)
-    instruments: Instruments = field(default_factory=Instruments)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ledger", Ledger(self.ledger.root, shared=True))

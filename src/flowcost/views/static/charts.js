@@ -28,93 +28,171 @@
   // Pixels need no exact money: only drawn lengths go through floating point.
   const size = (cell) => Number(cell.dataset.exact ?? 0);
   const body = (table) => [...table.tBodies[0].rows].map((row) => [...row.cells]);
+  const heads = (table) => [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
+  // Where a click leads: the console follows links without a new page, a file has none.
+  const follow = (href) => href && root.dispatchEvent(new CustomEvent("flowcost:follow", { detail: href }));
 
-  const sankey = (table) => {
+  const sankey = (table, place) => {
     const rows = body(table);
-    const priced = rows.some((row) => size(row[4]) > 0);
+    const named = heads(table);
+    const [costs, bytes] = ["list cost", "bytes"].map((name) => named.indexOf(name));
+    const priced = place.dataset.measure !== "bytes" && rows.some((row) => size(row[costs]) > 0);
+    const narrow = place.clientWidth < 560;
     const nodes = new Map();
     const links = new Map();
-    const node = (depth, label) => {
+    const node = (depth, label, cell) => {
       const name = `${depth} ${label}`;
       const shade = depth === 1 ? pathColor(label) : color("series-8");
-      nodes.set(name, { name, depth, label: { formatter: label }, itemStyle: { color: shade } });
+      const href = cell.querySelector("a")?.getAttribute("href");
+      const place = depth === 0 && !narrow ? { position: "left", width: 110 } : {};
+      nodes.set(name, {
+        name,
+        depth,
+        href,
+        label: { formatter: label, ...place },
+        itemStyle: { color: shade },
+      });
       return name;
     };
-    const link = (source, target, value, text, path) => {
+    const link = (source, target, value, text, row, path) => {
       const key = `${source} > ${target}`;
       const lineStyle = { color: pathColor(path) };
       const known = links.get(key) ?? { source, target, value: 0, text: [], lineStyle };
       known.value += value;
-      known.text.push(text);
+      known.text.push(...text);
+      // A link that several rows share leads to what they share.
+      known.href = known.text.length > text.length ? undefined : row.dataset.narrow;
       links.set(key, known);
     };
     for (const row of rows) {
-      const value = size(row[priced ? 4 : 3]);
+      const value = size(row[priced ? costs : bytes]);
       if (value <= 0) continue;
       const [owner, path, other] = row.map((cell) => cell.textContent);
-      const shown = `${owner} → ${path} → ${other}: ${row[4].textContent}, ${row[3].textContent}`;
-      const middle = node(1, path);
-      link(node(0, owner), middle, value, shown, path);
-      link(middle, node(2, other), value, shown, path);
+      const line = row[0].parentElement;
+      const shown = [
+        `${owner} → ${path} → ${other}: ${row[costs].textContent}, ${row[bytes].textContent}`,
+        ...(line.dataset.hint ? line.dataset.hint.split("\n") : []),
+      ];
+      const middle = node(1, path, row[1]);
+      link(node(0, owner, row[0]), middle, value, shown, line, path);
+      link(middle, node(2, other, row[2]), value, shown, line, path);
     }
     return {
       series: [
         {
           type: "sankey",
-          left: 4,
-          right: 160,
+          left: narrow ? 4 : 118,
+          right: narrow ? 84 : 160,
           top: 8,
           bottom: 8,
+          nodeGap: 10,
+          nodeWidth: 14,
           nodeAlign: "justify",
           draggable: false,
           data: [...nodes.values()],
           links: [...links.values()],
-          label: { color: color("ink"), fontSize: 13 },
-          lineStyle: { opacity: 0.45 },
+          label: {
+            color: color("ink"),
+            fontSize: narrow ? 11 : 13,
+            width: narrow ? 90 : 200,
+            overflow: "truncate",
+          },
+          lineStyle: { opacity: 0.4, curveness: 0.5 },
           emphasis: { focus: "adjacency" },
         },
       ],
       tooltip: {
-        formatter: ({ data, dataType }) =>
-          dataType === "edge" ? lines(data.text) : lines([data.label.formatter]),
+        formatter: ({ data, dataType, value }) =>
+          dataType === "edge"
+            ? lines(data.text)
+            : lines([data.label.formatter, priced ? "" : binary(value)].filter(Boolean)),
       },
     };
   };
 
-  const bars = (table) => {
-    const rows = body(table);
-    const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
-    const series = heads.slice(1, -1).map((name, index) => ({
+  const money = (value) => `$${value.toLocaleString("en", { maximumSignificantDigits: 4 })}`;
+  const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+  const binary = (value) => {
+    const power = value ? Math.min(Math.floor(Math.log2(value) / 10), UNITS.length - 1) : 0;
+    return `${(value / 1024 ** power).toLocaleString("en", { maximumSignificantDigits: 3 })} ${UNITS[power]}`;
+  };
+
+  const axes = (labels, format) => ({
+    xAxis: {
+      type: "category",
+      data: labels,
+      axisLabel: { color: color("quiet"), hideOverlap: true },
+      axisTick: { show: false },
+      axisLine: { lineStyle: { color: color("line") } },
+    },
+    yAxis: {
+      type: "value",
+      splitNumber: 4,
+      axisLabel: { color: color("quiet"), formatter: format },
+      splitLine: { lineStyle: { color: color("line") } },
+    },
+  });
+
+  const stacked = (rows, names, first) =>
+    names.map((name, index) => ({
       name,
       type: "bar",
-      stack: "cost",
+      stack: "all",
       barMaxWidth: 36,
+      barCategoryGap: "18%",
       itemStyle: { color: pathColor(name) },
-      data: rows.map((row) => size(row[index + 1])),
+      data: rows.map((row) => (row[first + index].dataset.exact === undefined ? null : size(row[first + index]))),
     }));
+
+  const told = (rows, named) => ({
+    trigger: "axis",
+    formatter: (points) => {
+      const row = rows[points[0].dataIndex];
+      const texts = named
+        .map((name, index) => ({ name, cell: row[index] }))
+        .filter(({ name, cell }, index) => index && (size(cell) || !PATHS.includes(name)))
+        .map(({ name, cell }) => `${name}: ${cell.textContent}`);
+      return lines([row[0].textContent, ...texts]);
+    },
+  });
+
+  const bars = (table) => {
+    const rows = body(table);
+    const named = heads(table);
     return {
       grid: { left: 72, right: 8, top: 40, bottom: 32 },
       legend: { top: 0, textStyle: { color: color("ink") } },
-      xAxis: {
-        type: "category",
-        data: rows.map((row) => row[0].textContent),
-        axisLabel: { color: color("quiet") },
-        axisLine: { lineStyle: { color: color("line") } },
-      },
-      yAxis: {
-        type: "value",
-        axisLabel: { color: color("quiet"), formatter: (value) => `$${value}` },
-        splitLine: { lineStyle: { color: color("line") } },
-      },
+      ...axes(rows.map((row) => row[0].textContent), money),
+      series: stacked(rows, named.slice(1, -1), 1),
+      tooltip: told(rows, named),
+    };
+  };
+
+  // Bars over all the time of a selection, beside them the interval before; a drag cuts it.
+  const histogram = (table, place) => {
+    const rows = body(table);
+    const named = heads(table);
+    const kinds = [...table.tHead.rows[0].cells].map((cell) => cell.dataset.column);
+    const series = stacked(rows, named.filter((_, index) => kinds[index] === "path"), 1);
+    const before = kinds.indexOf("before");
+    if (before > 0) {
+      series.push({
+        name: named[before],
+        type: "line",
+        symbol: "none",
+        step: "middle",
+        itemStyle: { color: color("quiet") },
+        lineStyle: { width: 1.25, type: [3, 3] },
+        data: rows.map((row) => (row[before].dataset.exact === undefined ? null : size(row[before]))),
+      });
+    }
+    const legend = { type: "scroll", top: 0, left: 0, itemWidth: 10, itemHeight: 10, textStyle: { color: color("quiet"), fontSize: 12 }, pageIconColor: color("quiet"), pageTextStyle: { color: color("quiet") } };
+    return {
+      grid: { left: 4, right: 4, top: 30, bottom: 4, containLabel: true },
+      legend,
+      ...axes(rows.map((row) => row[0].textContent), place.dataset.measure === "bytes" ? binary : money),
       series,
-      tooltip: {
-        trigger: "axis",
-        formatter: (points) => {
-          const row = rows[points[0].dataIndex];
-          const texts = heads.map((head, index) => `${head}: ${row[index].textContent}`);
-          return lines([row[0].textContent, ...texts.slice(1)]);
-        },
-      },
+      tooltip: told(rows, named),
     };
   };
 
@@ -129,14 +207,17 @@
     return box;
   };
 
-  const DRAW = { sankey, bars };
-  const drawn = [];
+  const DRAW = { sankey, bars, histogram };
+  const drawn = new Map();
 
   const draw = (place) => {
     const table = document.getElementById(place.dataset.table);
-    const option = DRAW[place.dataset.chart](table);
-    if (!option.series.length || !(option.series[0].data ?? []).length) return;
     place.hidden = false;
+    const option = DRAW[place.dataset.chart](table, place);
+    if (!option.series.length || !(option.series[0].data ?? []).length) {
+      place.hidden = true;
+      return;
+    }
     const chart = echarts.getInstanceByDom(place) ?? echarts.init(place, null, { renderer: "svg" });
     chart.setOption(
       {
@@ -147,23 +228,38 @@
           confine: true,
           backgroundColor: color("panel"),
           borderColor: color("line"),
-          textStyle: { color: color("ink") },
+          textStyle: { color: color("ink"), fontSize: 13 },
           ...option.tooltip,
         },
       },
       true,
     );
-    if (!drawn.includes(chart)) drawn.push(chart);
+    if (drawn.has(place)) return;
+    drawn.set(place, chart);
+    chart.on("click", ({ data, seriesType, dataIndex }) => {
+      const row = table.tBodies[0].rows[dataIndex];
+      follow(seriesType === "sankey" ? data.href : row?.querySelector("a")?.getAttribute("href"));
+    });
+    place.dispatchEvent(new CustomEvent("flowcost:drawn", { bubbles: true, detail: { chart, table } }));
   };
 
-  const all = () => document.querySelectorAll("[data-chart]").forEach(draw);
+  const all = () => {
+    for (const [place, chart] of drawn) {
+      if (place.isConnected) continue;
+      chart.dispose();
+      drawn.delete(place);
+    }
+    document.querySelectorAll("[data-chart]").forEach(draw);
+    root.dataset.charts = String(drawn.size);
+  };
+  const resize = () => drawn.forEach((chart) => chart.resize());
   all();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
-  addEventListener("resize", () => drawn.forEach((chart) => chart.resize()));
+  root.addEventListener("flowcost:redraw", all);
+  addEventListener("resize", resize);
   addEventListener("beforeprint", () => {
-    drawn.forEach((chart) => chart.resize());
+    resize();
     all();
   });
   addEventListener("afterprint", all);
-  root.dataset.charts = String(drawn.length);
 })();

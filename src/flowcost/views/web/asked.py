@@ -1,0 +1,87 @@
+"""One request: who asks, what, and the part of the ledger that answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec import Struct, structs
+from starlette.requests import Request
+
+from flowcost.access.principal import Principal, Role
+from flowcost.ledger import Ledger
+from flowcost.ledger.query import Selection
+from flowcost.ledger.span import span
+from flowcost.views.api.guard import require, within
+from flowcost.views.service import Service
+from flowcost.views.web.question import WHOLE, Question, decode
+from flowcost.views.web.window import Window, resolved
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """A question, bound to the principal's part of the ledger and to an interval.
+
+    `hours` is where the tenant's ledger begins and ends; it and `window` are None where it has
+    no hour.
+    """
+
+    service: Service
+    principal: Principal
+    question: Question
+    hours: tuple[datetime, datetime] | None
+    window: Window | None
+    selection: Selection
+    now: datetime
+
+    @property
+    def ledger(self) -> Ledger:
+        """Return the ledger that is asked."""
+        return self.service.ledger
+
+    @property
+    def before(self) -> Selection | None:
+        """Return the same charges in the interval before, where a comparison is asked."""
+        if self.window is None or not self.question.compare or self.question.last == WHOLE:
+            return None
+        return structs.replace(self.selection, start=self.window.before, end=self.window.start)
+
+    def pinned(self) -> Question:
+        """Return the question with its interval in place of a preset: what a link must say."""
+        if self.window is None:
+            return self.question
+        return structs.replace(self.question, last="", start=self.window.start, end=self.window.end)
+
+    def narrowed(self, where: str) -> Selection:
+        """Return the selection with another filter, of the same principal."""
+        return structs.replace(self.selection, where=where)
+
+
+def asked(request: Request, service: Service) -> Asked:
+    """Return what a request asks.
+
+    Raises:
+        UnauthenticatedError: nobody said who asks.
+        ForbiddenError: a cluster's agents ask.
+        UsageError: parameters that cannot be meant.
+    """
+    principal = require(request, Role.VIEWER)
+    question = decode(request.url.query)
+    hours = span(service.ledger, tenant=principal.tenant)
+    window = resolved(question, hours) if hours else None
+    selection = Selection(
+        where=question.filter,
+        start=window.start if window else None,
+        end=window.end if window else None,
+        attribute_by=question.attribute_by,
+        legs=question.legs,
+        tenant=principal.tenant,
+        within=within(principal),
+    )
+    return Asked(
+        service=service,
+        principal=principal,
+        question=question,
+        hours=hours,
+        window=window,
+        selection=selection,
+        now=service.now(),
+    )

@@ -1,0 +1,48 @@
+"""The dearest conversations: both directions and every metered leg between two ends."""
+
+from __future__ import annotations
+
+from msgspec import structs
+from starlette.requests import Request
+from starlette.responses import Response
+
+from flowcost.ledger.query import totals
+from flowcost.views.web.asked import Asked
+from flowcost.views.web.breakdown import breakdown
+from flowcost.views.web.changes import compared
+from flowcost.views.web.controls import controls
+from flowcost.views.web.frame import page
+from flowcost.views.web.same import same
+
+PAGE = "/conversations"
+KEYS = ("conversation", "path")
+
+
+def show(request: Request, asked: Asked) -> Response:
+    """Answer with conversations by billing path."""
+    asked = structs.replace(asked, question=structs.replace(asked.question, by=KEYS))
+    bar = controls(asked, PAGE)
+    if bar.trouble or asked.window is None:
+        status = 400 if bar.trouble else 200
+        return page(request, "conversations.html", asked=asked, bar=bar, rows=None, status=status)
+    found = totals(asked.ledger, asked.selection)
+    if not found.days:
+        return page(request, "nothing.html", asked=asked, bar=bar, action=PAGE)
+    rows = compared(
+        asked.ledger,
+        asked.selection,
+        asked.before,
+        by=KEYS,
+        measure="bytes" if asked.question.measure == "bytes" else "list_cost",
+        sort=asked.question.sort,
+        top=asked.question.top,
+    )
+    return page(
+        request,
+        "conversations.html",
+        asked=asked,
+        bar=bar,
+        found=found,
+        rows=breakdown(asked, found, rows, page=PAGE),
+        same=same(request, asked, PAGE),
+    )

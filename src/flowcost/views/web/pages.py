@@ -1,0 +1,110 @@
+"""Which address shows which page, in its one spelling, and what an error looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from flowcost.errors import (
+    EXIT_ENVIRONMENT,
+    FlowcostError,
+    ForbiddenError,
+    LedgerError,
+    NotFoundError,
+    UnauthenticatedError,
+)
+from flowcost.views.service import Service
+from flowcost.views.web import charge, charges, completion, conversations, overview, same
+from flowcost.views.web.asked import Asked, asked
+from flowcost.views.web.frame import HEADERS, THEMES, page
+from flowcost.views.web.question import address
+
+Show = Callable[[Request, Asked], Response]
+
+# Pages of one question each; their address is canonical.
+PAGES: dict[str, Show] = {
+    "/": overview.show,
+    "/conversations": conversations.show,
+    "/charges": charges.show,
+}
+# Answers that take more than a question.
+PARTS: dict[str, Show] = {
+    "/charges/{id}": charge.show,
+    "/costs.{form}": same.download,
+    "/complete": completion.suggest,
+}
+_TITLES = {400: "This cannot be asked", 401: "Sign in first", 403: "Not yours to see",
+           404: "Nothing there", 503: "The ledger cannot be read"}  # fmt: skip
+
+
+def routes(service: Service) -> list[BaseRoute]:
+    """Return the routes of all pages."""
+    return [
+        *(
+            Route(path, partial(_answer, service=service, show=show, canonical=True))
+            for path, show in PAGES.items()
+        ),
+        *(
+            Route(path, partial(_answer, service=service, show=show))
+            for path, show in PARTS.items()
+        ),
+        Route("/help", _help),
+        Route("/theme", _theme, methods=["POST"]),
+    ]
+
+
+def _answer(request: Request, *, service: Service, show: Show, canonical: bool = False) -> Response:
+    try:
+        found = asked(request, service)
+        if canonical:
+            spelled = address(request.url.path, found.question)
+            if spelled != _given(request):
+                return RedirectResponse(spelled, 303, HEADERS)
+        return show(request, found)
+    except FlowcostError as error:
+        return trouble(request, error)
+
+
+def trouble(request: Request, error: FlowcostError) -> Response:
+    """Answer with what is wrong and the way out; never with more than the error says."""
+    match error:
+        case UnauthenticatedError():
+            status = 401
+        case ForbiddenError():
+            status = 403
+        case NotFoundError():
+            status = 404
+        case LedgerError():
+            status = 503
+        case _:
+            status = 503 if error.exit_code == EXIT_ENVIRONMENT else 400
+    return page(
+        request, "trouble.html", status=status, title=_TITLES[status],
+        message=error.message, hint=error.hint,
+    )  # fmt: skip
+
+
+def _given(request: Request) -> str:
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query else request.url.path
+
+
+def _help(request: Request) -> Response:
+    return page(request, "help.html")
+
+
+async def _theme(request: Request) -> Response:
+    """Keep the choice of colours and go back; only to an address of our own."""
+    form = dict(parse_qsl((await request.body())[:4096].decode("ascii", "replace")))
+    theme, back = form.get("theme", ""), form.get("back", "/")
+    parts = urlsplit(back)
+    own = back.startswith("/") and not (parts.scheme or parts.netloc) and "\\" not in back
+    answer = RedirectResponse(back if own and not back.startswith("//") else "/", 303, HEADERS)
+    if theme in THEMES:
+        answer.set_cookie("theme", theme, max_age=31_536_000, samesite="lax")
+    return answer

@@ -1,0 +1,86 @@
+"""The interval a question means, once it is known where the ledger begins and ends."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
+
+from flowcost import clock
+from flowcost.views.web.question import WHOLE, Question
+
+PRESETS = (
+    ("24h", "24 h"),
+    ("7d", "7 days"),
+    ("30d", "30 days"),
+    ("month", "This month"),
+    (WHOLE, "All"),
+)
+_UNITS = {"h": clock.HOUR, "d": timedelta(days=1)}
+_HOURLY = timedelta(days=8)
+_DAILY = timedelta(days=190)
+
+
+class Window(Struct, frozen=True, kw_only=True):
+    """A half-open interval of whole UTC hours, and the equal one before it."""
+
+    start: datetime
+    end: datetime
+    before: datetime
+
+    @property
+    def step(self) -> str:
+        """Return the step in which the interval is drawn."""
+        span = self.end - self.start
+        return "hour" if span <= _HOURLY else "day" if span <= _DAILY else "month"
+
+    @property
+    def words(self) -> str:
+        """Return the interval for people."""
+        return f"{moment(self.start)} to {moment(self.end)} UTC"
+
+
+def resolved(question: Question, span: tuple[datetime, datetime]) -> Window:
+    """Return the interval of `question` over a ledger whose hours are `span`."""
+    first, newest = span
+    if question.last == "":
+        start, end = question.start or first, question.end or newest
+        end = max(end, start + clock.HOUR)
+    elif question.last == WHOLE:
+        start, end = first, newest
+    elif question.last == "month":
+        month = clock.month_of(newest - clock.HOUR)
+        start, end = datetime(month.year, month.month, 1, tzinfo=UTC), newest
+    else:
+        start, end = newest - int(question.last[:-1]) * _UNITS[question.last[-1]], newest
+    if question.last == "month":
+        last_month = clock.month_of(start - clock.HOUR)
+        before = datetime(last_month.year, last_month.month, 1, tzinfo=UTC)
+        return Window(start=start, end=end, before=before)
+    return Window(start=start, end=end, before=start - (end - start))
+
+
+def steps(window: Window) -> list[datetime]:
+    """Return the start of every step in the interval, so that a gap shows as one."""
+    found, at = [], window.start
+    if window.step != "hour":
+        at = at.replace(hour=0)
+    if window.step == "month":
+        at = at.replace(day=1)
+    while at < window.end:
+        found.append(at)
+        at = following(at, window.step)
+    return found
+
+
+def following(at: datetime, step: str) -> datetime:
+    """Return the start of the step after the one that starts at `at`."""
+    if step == "month":
+        return (at.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return at + (clock.HOUR if step == "hour" else timedelta(days=1))
+
+
+def moment(instant: datetime) -> str:
+    """Return an hour for people: `2 Nov 2026 10:00`; midnight is the day alone."""
+    day = f"{instant.day} {instant:%b %Y}"
+    return day if instant.hour == 0 else f"{day} {instant:%H:%M}"

@@ -1,0 +1,55 @@
+"""A console over a ledger, as a server would assemble it: who asks is decided outside."""
+
+from datetime import UTC, datetime
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from flowcost.access.principal import Principal, Role
+from flowcost.views.authentication import Authentication
+from flowcost.views.service import LiveState, Service
+from flowcost.views.web import routes
+
+NOW = datetime(2026, 11, 3, 3, tzinfo=UTC)
+VIEWER = Principal(tenant="t1", subject="ann@example.org")
+ADMIN = Principal(tenant="t1", subject="root@example.org", role=Role.ADMIN)
+
+
+class Nothing:
+    """A server that has heard of nothing yet."""
+
+    def states(self, tenant, month=None):
+        return []
+
+    def incidents(self, tenant, *, states=()):
+        return []
+
+    def state(self, tenant):
+        return LiveState(posted_until=None, closed_until=None, waiting=0, waiting_bytes=0)
+
+
+def service(ledger, now=NOW, **parts):
+    """Return what the views stand on; `parts` replace what has heard of nothing."""
+    names = ("inbox", "live", "clusters", "budgets", "incidents")
+    nothing = {name: Nothing() for name in names}
+    return Service(**{**nothing, "ledger": ledger, "now": lambda: now, **parts})
+
+
+class Known:
+    """Access that knows who asks; None is nobody."""
+
+    is_open = False
+
+    def __init__(self, principal):
+        self._principal = principal
+
+    async def principal(self, asking):
+        return self._principal
+
+
+def console(ledger, principal=VIEWER, **parts):
+    """Return the console as an ASGI application."""
+    stands_on = service(ledger, access=Known(principal), **parts)
+    return Starlette(
+        routes=routes(stands_on), middleware=[Middleware(Authentication, service=stands_on)]
+    )
