@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flowcost.errors import LedgerError
 from flowcost.ledger import Input, Ledger, Partition
 from flowcost.ledger.keys import keys
-from flowcost.ledger.levels import DAYS, FINEST, ROLLED, Detail, detail_of
+from flowcost.ledger.levels import DAYS, FINEST, ROLLED, detail_of
 from flowcost.ledger.query import Selection, costs, totals, trend
 from flowcost.ledger.retention import prune
 from flowcost.ledger.rollup import roll_up
@@ -47,15 +47,24 @@ def levels(ledger, detail, start=None, end=None):
 
 
 def test_the_coarsest_roll_up_that_tells_the_keys_apart_answers(rolled):
-    day, pod = Detail(pods=False, hours=False, sources=False), ["k8s.pod.name"]
     assert levels(rolled, FINEST) == {"hours": HOURS}
-    assert levels(rolled, day) == {"workload-days": 3, "hours": 1}
-    assert levels(rolled, detail_of(["hour", "path"])) == {"workload-hours": 3, "hours": 1}
-    assert levels(rolled, detail_of(pod)) == {"days": 3, "hours": 1}
-    assert levels(rolled, detail_of([*pod, "hour"])) == {"hours": HOURS}
-    assert levels(rolled, detail_of(["source"])) == {"hours": HOURS}
+    asked = {
+        "path": {"owner-days": 3, "hours": 1},
+        "other.owner": {"owner-days": 3, "hours": 1},
+        "hour": {"owner-hours": 3, "hours": 1},
+        "conversation": {"workload-days": 3, "hours": 1},
+        "remote.k8s.deployment.name": {"workload-days": 3, "hours": 1},
+        "k8s.pod.name": {"days": 3, "hours": 1},
+        "local.cloud.resource_id": {"days": 3, "hours": 1},
+        "resource_id": {"days": 3, "hours": 1},
+        "source": {"hours": HOURS},
+    }
+    assert {key: levels(rolled, detail_of([key])) for key in asked} == asked
+    assert levels(rolled, detail_of(["name", "hour"])) == {"workload-hours": 3, "hours": 1}
+    assert levels(rolled, detail_of(["k8s.pod.name", "hour"])) == {"hours": HOURS}
+    day = detail_of(["path"])
     within = START + timedelta(hours=3), START + timedelta(hours=50)
-    assert levels(rolled, day, *within) == {"workload-days": 1, "hours": 21 + 2}
+    assert levels(rolled, day, *within) == {"owner-days": 1, "hours": 21 + 2}
 
 
 NAMES = sorted(name for name in keys() if name not in ("rule",))
@@ -74,7 +83,7 @@ NAMES = sorted(name for name in keys() if name not in ("rule",))
             "usage_type ~ *Regional* and not other.owner = team-2",
         ]
     ),
-    attribute_by=st.sampled_from(["local", "initiator", "private_side"]),
+    attribute_by=st.sampled_from(["local", "initiator", "dialed_service", "private_side"]),
     start=st.integers(0, HOURS - 1),
     length=st.integers(1, HOURS),
 )
@@ -98,11 +107,11 @@ def test_a_rewritten_hour_makes_its_day_stale_until_it_is_rolled_up_again(rolled
     added = ledger.manifest(hour).totals.bytes
     rewrite(ledger, hour)
     day = detail_of(["path"])
-    assert levels(ledger, day) == {"workload-days": 2, "hours": 24 + 1}
+    assert levels(ledger, day) == {"owner-days": 2, "hours": 24 + 1}
     after = totals(ledger)
     assert after.bytes == before.bytes + added
     assert [found.hour.day for found in roll_up(ledger, closed_before=END)] == [1, 3]
-    assert levels(ledger, day) == {"workload-days": 3}
+    assert levels(ledger, day) == {"owner-days": 3}
     assert totals(ledger) == after
     assert roll_up(ledger, closed_before=END) == []
 

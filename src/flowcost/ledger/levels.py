@@ -1,8 +1,9 @@
 """How fine a question is, and the fewest partitions that answer it exactly.
 
 The ledger's own hours tell everything apart. Roll-ups beside them hold the same sums with less
-detail: by day, or with the pods of a workload as one end. A question is answered from the
-coarsest roll-up that still tells its keys apart; what no roll-up covers comes from the hours.
+detail: by day, the pods of a workload as one end, the workloads of an owner as one end. A question
+is answered from the coarsest roll-up that still tells its keys apart; what no roll-up covers comes
+from the hours.
 The law it keeps: whichever partitions answer, the sums are the same.
 """
 
@@ -21,42 +22,82 @@ from flowcost.ledger.catalogue import Catalogue, Held
 ROLLED = "rollup"  # folder of the roll-ups, each a ledger of its own, a partition per day
 RETIRED = "retired.json"
 
-# What only a pod's own identity, or only an hour's own partition, can tell.
-_OF_PODS = ("k8s.pod.name", "k8s.pod.uid", "k8s.node.name", "cloud.resource_id", "resource_id")
-_OF_HOURS = ("hour",)
-_OF_SOURCES = ("source",)
+_ENDS = ("local", "remote", "source", "destination", "other")
+# What pods and instances of one workload have each for itself.
+_OWN = ("cloud_resource_id", "k8s_pod_name", "k8s_pod_uid", "k8s_node_name")
+# What the workloads of one owner have each for itself.
+_OF_WORKLOADS = (
+    "k8s_workload_kind", "k8s_workload_name", "service_name", "cloud_vpc_id", "cloud_subnet_id"
+)  # fmt: skip
+_KINDS = ("deployment", "statefulset", "daemonset", "replicaset", "job", "cronjob")
 
 
 class Detail(Struct, frozen=True):
-    """What a question must tell apart."""
+    """What a question must tell apart: the attributes it names, or (None) everything."""
 
-    pods: bool = True
-    hours: bool = True
-    sources: bool = True
+    names: frozenset[str] | None = None
+
+    def with_hours(self) -> Detail:
+        """Return this detail, by the hour."""
+        return self if self.names is None else Detail(self.names | {"hour"})
 
 
 FINEST = Detail()
 
 
-class Level(Struct, frozen=True):
-    """A roll-up: its folder, and what it still tells apart."""
+class Level(Struct, frozen=True, kw_only=True):
+    """A roll-up.
+
+    `of` is the level it is made from, empty for the ledger's own hours. `blanks` are identity
+    fields and the SQL condition under which an end loses them: never where a name or an owner
+    that a question may ask for stands on them. `without` are columns of charges that are
+    emptied. `loses` are the attributes that cannot be told any more.
+    """
 
     name: str
-    detail: Detail
+    of: str = ""
+    by_day: bool = False
+    blanks: tuple[tuple[str, str], ...] = ()
+    without: tuple[str, ...] = ("source",)
+    loses: frozenset[str] = frozenset({"source"})
 
     def answers(self, asked: Detail) -> bool:
         """Return whether this roll-up tells apart all that is asked for."""
-        return (
-            not asked.sources
-            and self.detail.pods >= asked.pods
-            and (self.detail.hours >= asked.hours)
-        )
+        return asked.names is not None and not asked.names & self.loses
 
 
-DAYS = Level("days", Detail(pods=True, hours=False, sources=False))
-WORKLOAD_HOURS = Level("workload-hours", Detail(pods=False, hours=True, sources=False))
-WORKLOAD_DAYS = Level("workload-days", Detail(pods=False, hours=False, sources=False))
-LEVELS = (WORKLOAD_DAYS, WORKLOAD_HOURS, DAYS)  # the coarsest first
+_POD_KEYS = frozenset({"source", "resource_id", *(name.replace("_", ".") for name in _OWN),
+                       "cloud.resource_id"})  # fmt: skip
+_WORKLOAD_KEYS = _POD_KEYS | {
+    "name", "conversation", "address", "dialed_service", "dns.name", "service.name",
+    "cloud.vpc_id", "cloud.subnet_id", "k8s.workload.kind", "k8s.workload.name",
+    *(f"k8s.{kind}.name" for kind in _KINDS),
+}  # fmt: skip
+_NAMED = "(k8s_workload_name <> '' OR service_name <> '')"
+_OWNED = "(owner_team <> '' OR k8s_namespace_name <> '')"
+
+DAYS = Level(name="days", by_day=True, loses=frozenset({"source", "hour"}))
+WORKLOAD_HOURS = Level(
+    name="workload-hours",
+    blanks=tuple((field, _NAMED) for field in _OWN),
+    without=("source", "resource_id"),
+    loses=_POD_KEYS,
+)
+WORKLOAD_DAYS = Level(
+    name="workload-days", of="workload-hours", by_day=True, loses=_POD_KEYS | {"hour"}
+)
+OWNER_HOURS = Level(
+    name="owner-hours",
+    of="workload-hours",
+    blanks=(*((field, _OWNED) for field in (*_OWN, *_OF_WORKLOADS)), ("dns_name", "TRUE")),
+    without=("source", "resource_id", "local_address", "remote_address", "dialed_service"),
+    loses=_WORKLOAD_KEYS,
+)
+OWNER_DAYS = Level(
+    name="owner-days", of="owner-hours", by_day=True, loses=_WORKLOAD_KEYS | {"hour"}
+)
+LEVELS = (OWNER_DAYS, OWNER_HOURS, WORKLOAD_DAYS, WORKLOAD_HOURS, DAYS)  # the coarsest first
+MADE = (DAYS, WORKLOAD_HOURS, WORKLOAD_DAYS, OWNER_HOURS, OWNER_DAYS)  # each after what it is of
 
 
 class Retired(Struct, frozen=True):
@@ -73,19 +114,14 @@ class Retired(Struct, frozen=True):
         return bool(self.hours) and hour < clock.parse(self.hours)
 
 
-def detail_of(names: Iterable[str]) -> Detail:
-    """Return what a question with the group keys `names` must tell apart."""
-    keys = {name.removeprefix(f"{name.partition('.')[0]}.") if _is_end(name) else name
-            for name in names}  # fmt: skip
-    return Detail(
-        pods=bool(keys & set(_OF_PODS)),
-        hours=bool(keys & set(_OF_HOURS)),
-        sources=bool(keys & set(_OF_SOURCES)),
-    )
-
-
-def _is_end(name: str) -> bool:
-    return name.partition(".")[0] in ("local", "remote", "source", "destination", "other")
+def detail_of(names: Iterable[str], attribute_by: str = "local") -> Detail:
+    """Return what a question with these group keys must tell apart."""
+    bare = []
+    for name in names:
+        end, dot, attribute = name.partition(".")
+        bare.append(attribute if dot and end in _ENDS else name)
+    payer = ["dialed_service"] if attribute_by == "dialed_service" else []
+    return Detail(frozenset([*bare, *payer]))
 
 
 class Shelves:

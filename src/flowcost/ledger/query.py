@@ -246,7 +246,7 @@ def _edges(
     """Return the first hour and the end of the last; only the two outermost days are read."""
     days = {clock.day_of(instant.replace(tzinfo=UTC)) for instant in (first, last)}
     found = []
-    by_hour = structs.replace(scan.detail, hours=True)
+    by_hour = scan.detail.with_hours()
     for day in sorted(days):
         start = max(day, selection.start) if selection.start else day
         end = min(day + clock.DAY, selection.end) if selection.end else day + clock.DAY
@@ -277,7 +277,7 @@ def scanned(selection: Selection, found: Sequence[keys.Key] = ()) -> Scan:
         where=where,
         values=values,
         bytes=_METERED if metered else "c.bytes",
-        detail=detail_of(key.name for key in (*named, *found)),
+        detail=detail_of((key.name for key in (*named, *found)), selection.attribute_by),
     )
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 from flowcost import clock
 from flowcost.content import remember
 from flowcost.ledger.catalogue import Held
-from flowcost.ledger.levels import DAYS, LEVELS, ROLLED, Level, covered
+from flowcost.ledger.levels import LEVELS, MADE, ROLLED, Level, covered
 from flowcost.ledger.partition import Input, Partition
 from flowcost.ledger.store import Ledger, attach_held
 from flowcost.model import EndKind, Identity
@@ -27,10 +27,6 @@ from flowcost.schema import CHARGES, IDENTITY_FIELDS, Column
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# What a pod or an instance of a workload has for itself. An end that has neither workload nor
-# service is known by these alone, and keeps them.
-_OWN = ("cloud_resource_id", "k8s_pod_name", "k8s_pod_uid", "k8s_node_name")
-_NAMED = "(k8s_workload_name <> '' OR service_name <> '')"
 _SUMMED = ("bytes", "packets", "quantity", "list_cost")
 MEMORY = "512MB"
 
@@ -55,18 +51,16 @@ def roll_up(ledger: Ledger, *, closed_before: datetime, tenant: str = "") -> lis
 
 def _roll_day(ledger: Ledger, day: Partition, hours: Sequence[Held]) -> bool:
     wanted = {held.manifest.hour: held.digest for held in hours}
-    stale = [level for level in LEVELS if _made_from(ledger, level, day) != wanted]
-    if not stale:
+    if all(_made_from(ledger, level, day) == wanted for level in LEVELS):
         return False
     inputs = [Input(name, digest) for name, digest in wanted.items()]
     with ledger.scratch(MEMORY) as con:
         attach_held(con, hours)
-        if stale != [DAYS]:
-            _join_pods(con)
-        for level in stale:
+        for level in MADE:
             rolled = Ledger.open(ledger.root / ROLLED / level.name, create=True)
+            identities = _join_ends(con, level)
             _sum(con, level, day)
-            rolled.put(con, day, _queries(level), inputs)
+            rolled.put(con, day, _queries(level, identities), inputs)
     return True
 
 
@@ -80,13 +74,17 @@ def _made_from(ledger: Ledger, level: Level, day: Partition) -> dict[str, str]:
     }
 
 
-def _join_pods(con: DuckDBPyConnection) -> None:
-    """Create `joined` (an identity -> the one it is summed into) and `workloads`, those."""
+def _join_ends(con: DuckDBPyConnection, level: Level) -> str:
+    """Return the table of the level's identities; `joined` maps those it is made from to them."""
+    before = _table("identities", level.of)
+    if not level.blanks:
+        return before
+    blanks = dict(level.blanks)
     shown = ", ".join(
-        f"CASE WHEN {_NAMED} THEN '' ELSE {name} END AS {name}" if name in _OWN else name
+        f"CASE WHEN {blanks[name]} THEN '' ELSE {name} END AS {name}" if name in blanks else name
         for name in IDENTITY_FIELDS
     )
-    con.execute(f"CREATE OR REPLACE TEMP TABLE seen AS SELECT identity_id, {shown} FROM identities")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE seen AS SELECT identity_id, {shown} FROM {before}")
     names = ", ".join(IDENTITY_FIELDS)
     known: dict[int, Identity] = {}
     rows = con.execute(f"SELECT DISTINCT {names} FROM seen ORDER BY ALL").fetchall()
@@ -95,14 +93,20 @@ def _join_pods(con: DuckDBPyConnection) -> None:
         name: pa.array([row[index] for row in rows], pa.string())
         for index, name in enumerate(IDENTITY_FIELDS)
     }
+    after = _table("identities", level.name)
     con.register("given", pa.table({"identity_id": pa.array(ids, pa.int64()), **columns}))
-    con.execute("CREATE OR REPLACE TEMP TABLE workloads AS SELECT * FROM given")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {after} AS SELECT * FROM given")
     con.unregister("given")
     same = " AND ".join(f"seen.{name} = w.{name}" for name in IDENTITY_FIELDS)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE joined AS"
-        f" SELECT seen.identity_id, w.identity_id AS into_id FROM seen JOIN workloads w ON {same}"
+        f" SELECT seen.identity_id, w.identity_id AS into_id FROM seen JOIN {after} w ON {same}"
     )
+    return after
+
+
+def _table(what: str, level: str) -> str:
+    return f"{what}_{level.replace('-', '_')}" if level else what
 
 
 def _identity(row: Iterable[str]) -> Identity:
@@ -111,17 +115,18 @@ def _identity(row: Iterable[str]) -> Identity:
 
 
 def _sum(con: DuckDBPyConnection, level: Level, day: Partition) -> None:
-    """Create `rolled_charges`: the day's charges, summed by what the level tells apart."""
-    joined = not level.detail.pods
+    """Create the level's charges: those it is made from, summed by what it tells apart."""
     shown = [f"{_shown(column, level, day)} AS {column.name}" for column in CHARGES]
     kept = [str(number + 1) for number, c in enumerate(CHARGES) if c.name not in _SUMMED]
     ends = (
         " JOIN joined AS l ON l.identity_id = c.local_id"
         " JOIN joined AS r ON r.identity_id = c.remote_id"
+        if level.blanks
+        else ""
     )
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE rolled_charges AS SELECT {', '.join(shown)}"
-        f" FROM charges AS c{ends if joined else ''}"
+        f"CREATE OR REPLACE TEMP TABLE {_table('charges', level.name)} AS"
+        f" SELECT {', '.join(shown)} FROM {_table('charges', level.of)} AS c{ends}"
         f" GROUP BY {', '.join(kept)}, c.list_cost IS NULL"
     )
 
@@ -132,21 +137,21 @@ def _shown(column: Column, level: Level, day: Partition) -> str:
         # DuckDB sums BIGINT to HUGEINT; a day of one pair stays far below 2**63 bytes.
         kind = "DECIMAL(38,0)" if column.type == "exact" else "BIGINT"
         return f"CAST(sum(c.{name}) AS {kind})"
-    if name == "hour" and not level.detail.hours:
+    if name == "hour" and level.by_day:
         return f"TIMESTAMP '{day.hour:%Y-%m-%d %H:%M:%S}'"
-    if name == "source" or (name == "resource_id" and not level.detail.pods):
-        return "''"
-    if name in ("local_id", "remote_id") and not level.detail.pods:
+    if name in level.without:
+        return "NULL::BLOB" if column.type == "address" else "''"
+    if name in ("local_id", "remote_id") and level.blanks:
         return f"{name[0]}.into_id"
     return f"c.{name}"
 
 
-def _queries(level: Level) -> dict[str, str]:
-    identities = "identities" if level.detail.pods else "workloads"
+def _queries(level: Level, identities: str) -> dict[str, str]:
+    charges = _table("charges", level.name)
     names = ", ".join(column.name for column in CHARGES)
-    used = "(SELECT local_id FROM rolled_charges UNION SELECT remote_id FROM rolled_charges)"
+    used = f"(SELECT local_id FROM {charges} UNION SELECT remote_id FROM {charges})"
     return {
-        "charges": f"SELECT {names} FROM rolled_charges",
+        "charges": f"SELECT {names} FROM {charges}",
         "identities": f"SELECT * FROM {identities} WHERE identity_id IN {used}",
         "verdicts": "SELECT * FROM verdicts",
         "rates": "SELECT * FROM rates",
