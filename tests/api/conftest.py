@@ -7,8 +7,8 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from flowcost import clock
+from flowcost.access.gate import Gate
 from flowcost.access.principal import Principal, Role
-from flowcost.errors import UnauthenticatedError
 from flowcost.views import problems
 from flowcost.views.api import routes
 from flowcost.views.authentication import Authentication
@@ -21,50 +21,76 @@ PEOPLE = {
     "editor": replace(VIEWER, role=Role.EDITOR),
     "admin": replace(VIEWER, role=Role.ADMIN),
     "payments": replace(VIEWER, owners=("payments",)),
-    "nowhere": replace(VIEWER, namespaces=("no-such-namespace",)),
+    "nowhere": replace(VIEWER, role=Role.ADMIN, namespaces=("no-such-namespace",)),
     "agents": replace(VIEWER, cluster="prod"),
     "stranger": replace(VIEWER, tenant="t2", role=Role.ADMIN),
 }
+PARTS = ("inbox", "live", "clusters", "budgets", "incidents")
 
 
-class Named:
-    """Bearer tokens that are names of `PEOPLE`."""
+class Door:
+    """A gate with a token for each of `PEOPLE`, and how they spell it."""
 
-    is_open = False
+    def __init__(self, folder):
+        self.gate = Gate(folder, host="0.0.0.0", now=lambda: NOW)
+        self.tokens = {}
+        for name, principal in PEOPLE.items():
+            _, self.tokens[name] = self.gate.tokens.create(principal, name, by="test", now=NOW)
 
-    async def principal(self, asking):
-        for value in asking.headers.get("authorization", ()):
-            try:
-                return PEOPLE[value.removeprefix("Bearer ")]
-            except KeyError:
-                raise UnauthenticatedError("no such token") from None
-        return None
+    def headers(self, who):
+        return {"authorization": f"Bearer {self.tokens.get(who, who)}"} if who else {}
+
+
+@pytest.fixture(scope="session")
+def door(tmp_path_factory):
+    """Return the door that all tests go through which change nothing about it."""
+    found = Door(tmp_path_factory.mktemp("door"))
+    yield found
+    found.gate.close()
 
 
 @pytest.fixture
-def make_app():
-    """Return a function that puts the API over a ledger."""
+def own_door(tmp_path):
+    """Return a door of the test's own."""
+    found = Door(tmp_path / "door")
+    yield found
+    found.gate.close()
 
-    def app(ledger, **parts):
-        none = dict.fromkeys(("inbox", "live", "clusters", "budgets", "incidents"))
-        service = Service(ledger=ledger, now=lambda: NOW, **none | {"access": Named()} | parts)
-        return Starlette(
-            routes=routes(service),
-            middleware=[Middleware(Authentication, service=service)],
-            exception_handlers=problems.HANDLERS,
+
+def app_of(ledger, gate, **parts):
+    """Return the API over a ledger."""
+    service = Service(ledger=ledger, access=gate, now=lambda: NOW, **dict.fromkeys(PARTS) | parts)
+    return Starlette(
+        routes=routes(service),
+        middleware=[Middleware(Authentication, service=service)],
+        exception_handlers=problems.HANDLERS,
+    )
+
+
+def asker(client, door):
+    """Return a function that asks: `api(path, who="viewer", **query)`."""
+
+    def ask(path, who="viewer", method="GET", headers=None, content=None, json=None, **query):
+        spelled = {name.rstrip("_"): value for name, value in query.items()}
+        return client.request(
+            method,
+            path,
+            params=spelled or None,
+            headers=door.headers(who) | (headers or {}),
+            content=content,
+            json=json,
         )
 
-    return app
+    return ask
 
 
 @pytest.fixture
-def api(shop, make_app):
-    """Return a function that asks the shop's API: `api(path, who="viewer", **query)`."""
-    client = TestClient(make_app(shop))
+def api(shop, door):
+    """Return a function that asks the shop's API."""
+    return asker(TestClient(app_of(shop, door.gate)), door)
 
-    def ask(path, who="viewer", method="GET", headers=None, **query):
-        asker = {"authorization": f"Bearer {who}"} if who else {}
-        spelled = {name.rstrip("_"): value for name, value in query.items()}
-        return client.request(method, path, params=spelled or None, headers=asker | (headers or {}))
 
-    return ask
+@pytest.fixture
+def own_api(shop, own_door):
+    """Return the same, with tokens that the test may change."""
+    return asker(TestClient(app_of(shop, own_door.gate)), own_door)

@@ -9,7 +9,7 @@ from flowcost.views.api.table import endpoints
 SECRETS = ("cart", "checkout", "storefront", "payments", "111111111111", "use1-az", "i-replica")
 LESSER = {Role.EDITOR: "viewer", Role.ADMIN: "editor"}
 # Names that stand for something in the path of an endpoint.
-PLACES = {}
+PLACES = {"id": "000000000000"}
 
 
 def ids(endpoint):
@@ -28,6 +28,8 @@ class TestEveryEndpoint:
         assert api(place(endpoint), who="nobody", method=endpoint.method).status_code == 401
 
     def test_with_too_little_right_is_403(self, endpoint, api):
+        if endpoint.anybody:
+            pytest.skip("is for everybody who says who they are")
         others = ["agents"] if endpoint.role else ["viewer", "admin"]
         if endpoint.role in LESSER:
             others.append(LESSER[endpoint.role])
@@ -40,8 +42,6 @@ class TestEveryEndpoint:
         if endpoint.method != "GET" or endpoint.role is None:
             pytest.skip("changes things; its own test says of whose")
         for who in ("stranger", "nowhere"):
-            if endpoint.role > Role.VIEWER and who == "nowhere":
-                continue
             answer = api(place(endpoint), who)
             assert answer.status_code in (200, 404), answer.text
             for secret in SECRETS:

@@ -7,13 +7,13 @@ method takes the tenant of the principal, and none answers for another tenant.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Protocol
 
 from msgspec import Struct
 
-from flowcost.access.asking import Access, OpenAccess
+from flowcost.access.gate import Gate
 from flowcost.insights.budgets import BudgetState
 from flowcost.insights.incidents import DestinationState, Incident
 from flowcost.ledger import Ledger
@@ -133,7 +133,7 @@ class Service:
     budgets: Budgets
     incidents: Incidents
     now: Callable[[], datetime]
-    access: Access = field(default_factory=OpenAccess)
+    access: Gate
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ledger", Ledger(self.ledger.root, shared=True))

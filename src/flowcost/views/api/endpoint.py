@@ -7,29 +7,33 @@ rights are all made from these rows; a handler is a plain function from question
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import anyio
 import msgspec
 from anyio.to_thread import run_sync
 from msgspec import Struct
 from msgspec.structs import asdict
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from flowcost import __version__
+from flowcost.access.origin import SAFE
 from flowcost.access.principal import Principal, Role
-from flowcost.errors import BusyError, FlowcostError, ForbiddenError, TooLargeError
+from flowcost.errors import FlowcostError, ForbiddenError, LedgerError
 from flowcost.ledger.query import Selection
 from flowcost.ledger.state import state
 from flowcost.views import problems
 from flowcost.views.api import guard
 from flowcost.views.api.parameters import Moment, Names, Span, Window, decode, decode_body
+from flowcost.views.api.queue import Intake, Queue, read
 from flowcost.views.service import Service
+
+_log = logging.getLogger("flowcost.access")
 
 AT_ONCE = 4  # questions to the ledger; each uses every core for its own
 WAITING = 64  # questions that may wait for one of them
@@ -42,11 +46,12 @@ class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """One question: who asks, and of what."""
+    """One question: who asks, and of what; `desk` answers it."""
 
     principal: Principal
     service: Service
     request: Request
+    desk: Desk
 
     def selection(self, window: Window) -> Selection:
         """Return the selection of a window, bounded by who asks."""
@@ -63,8 +68,8 @@ class Endpoint:
     `role` is the least one that may ask, None for a cluster's agents. `takes` is the struct of
     its parameters (those named in `path` come from there, the rest from the query), `body` that
     of its JSON body. `handler` returns a `gives`, or a finished response. `conditional` answers
-    carry an ETag of the ledger's state. A `raw` handler is a coroutine that reads the request
-    itself.
+    carry an ETag of the ledger's state. `anybody` means agents too. A `raw` handler is a coroutine
+    that reads the request itself, a body of the media type `consumes`.
     """
 
     method: str
@@ -78,7 +83,9 @@ class Endpoint:
     body: type[Struct] | None = None
     status: HTTPStatus = HTTPStatus.OK
     conditional: bool = False
+    anybody: bool = False
     raw: bool = False
+    consumes: str = ""
     formats: tuple[str, ...] = ()
     refusals: tuple[HTTPStatus, ...] = ()
 
@@ -88,29 +95,32 @@ class Desk:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.limiter = anyio.CapacityLimiter(AT_ONCE)
-        self.waiting = 0
+        self.questions = Queue(AT_ONCE, WAITING)
+        self.intake = Intake()
 
     async def answer(self, endpoint: Endpoint, request: Request) -> Response:
         """Return the response of one endpoint to one request."""
         try:
-            asker = _asker(endpoint, request)
-            asked = Asked(principal=asker, service=self.service, request=request)
-            if endpoint.raw:
-                return _finished(endpoint, await endpoint.handler(asked, None))
-            given = [*request.path_params.items(), *request.query_params.multi_items()]
-            takes: Any = decode(given, endpoint.takes)
-            if endpoint.body is not None:
-                takes = (takes, decode_body(await read(request, BODY), endpoint.body))
-            if self.waiting >= WAITING:
-                raise BusyError("too many questions wait already", retry_after_s=1)
-            self.waiting += 1
-            try:
-                return await run_sync(_ask, endpoint, asked, takes, limiter=self.limiter)
-            finally:
-                self.waiting -= 1
+            answer = await self._answer(endpoint, request)
+        except ClientDisconnect:
+            return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody hears it
         except FlowcostError as error:
-            return await problems.refuse(request, error)
+            answer = await problems.refuse(request, error)
+        asker = getattr(request.state, "principal", None)
+        if asker is not None and _is_notable(endpoint, answer):
+            await run_sync(_note, endpoint, request, asker, answer.status_code)
+        return answer
+
+    async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
+        asker = _asker(endpoint, request)
+        asked = Asked(principal=asker, service=self.service, request=request, desk=self)
+        given = [*request.path_params.items(), *request.query_params.multi_items()]
+        takes: Any = decode(given, endpoint.takes)
+        if endpoint.raw:
+            return _finished(endpoint, await endpoint.handler(asked, takes))
+        if endpoint.body is not None:
+            takes = (takes, decode_body(await read(request, BODY), endpoint.body))
+        return await self.questions.run(_ask, endpoint, asked, takes)
 
     def route(self, endpoint: Endpoint) -> Route:
         """Return the route of an endpoint."""
@@ -127,29 +137,9 @@ def routes(endpoints: Sequence[Endpoint], service: Service) -> list[Route]:
     return [desk.route(endpoint) for endpoint in endpoints]
 
 
-async def read(request: Request, limit: int) -> bytes:
-    """Return the body of a request, at most `limit` bytes; more is never held.
-
-    Raises:
-        TooLargeError: it says or turns out to be larger.
-    """
-    said = request.headers.get("content-length", "")
-    parts: list[bytes] = []
-    size = 0
-    too_large = said.isdigit() and int(said[:20]) > limit
-    if not too_large:
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                too_large = True
-                break
-            parts.append(part)
-    if too_large:
-        raise TooLargeError(f"the body has more than {limit} bytes", hint="send less at once")
-    return b"".join(parts)
-
-
 def _asker(endpoint: Endpoint, request: Request) -> Principal:
+    if endpoint.anybody:
+        return guard.principal_of(request)
     if endpoint.role is not None:
         return guard.require(request, endpoint.role)
     asker = guard.principal_of(request)
@@ -159,6 +149,29 @@ def _asker(endpoint: Endpoint, request: Request) -> Principal:
             hint="use the token of the cluster: flowcost serve token create",
         )
     return asker
+
+
+def _is_notable(endpoint: Endpoint, answer: Response) -> bool:
+    """Return whether something was changed, or refused to somebody known."""
+    changes = endpoint.method not in SAFE and endpoint.role is not None
+    return changes or answer.status_code == HTTPStatus.FORBIDDEN
+
+
+def _note(endpoint: Endpoint, request: Request, asker: Principal, status: int) -> None:
+    gate, peer = guard.service_of(request).access, guard.peer_of(request)
+    tenant, who, action, at = asker.tenant, asker.subject, endpoint.operation, gate.now()
+    if status == HTTPStatus.FORBIDDEN:
+        gate.audit.refused(
+            tenant=tenant, who=who, action=action, result="forbidden", at=at, peer=peer
+        )
+        return
+    try:
+        target, result = request.url.path, str(status)
+        gate.audit.record(
+            tenant=tenant, who=who, action=action, target=target, result=result, at=at, peer=peer
+        )
+    except LedgerError as error:  # it is done all the same
+        _log.error("not in the audit log: %s by %s of %s: %s", action, who, tenant, error)
 
 
 def _ask(endpoint: Endpoint, asked: Asked, takes: Any) -> Response:  # noqa: ANN401 - its struct

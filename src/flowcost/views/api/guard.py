@@ -34,6 +34,11 @@ def service_of(request: Request) -> Service:
     return found
 
 
+def peer_of(request: Request) -> str:
+    """Return the address of the other end of the connection, empty if there is none."""
+    return request.client.host if request.client else ""
+
+
 def require(request: Request, role: Role) -> Principal:
     """Return who asks, if they are people or tools with at least `role`.
 

@@ -91,6 +91,8 @@ def _operation(each: Endpoint) -> dict[str, Any]:
                 "schema": {"type": "string"},
             }
         )
+    if each.consumes:
+        found["requestBody"] = {"required": True, "content": {each.consumes: {"schema": {}}}}
     if each.body is not None:
         schema = {"$ref": _REF.format(name=each.body.__name__)}
         found["requestBody"] = {"required": True, "content": {_CONTENT: {"schema": schema}}}
