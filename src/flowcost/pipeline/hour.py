@@ -100,7 +100,7 @@ def attribute_hour(
         LedgerError: a partition cannot be written.
     """
     shelf = AgentShelf(ledger.root)
-    resolution = resolution_of(con, shelf, index, layers)
+    resolution = resolution_of(con, shelf, index, layers, logs=logs)
     _logged(con, index, exact(con, shelf, index, resolution), logs)
     if logs.paths:
         choose_logs(con)
@@ -121,15 +121,36 @@ def attribute_hour(
 
 
 def resolution_of(
-    con: DuckDBPyConnection, shelf: AgentShelf, index: Index, layers: Iterable[Layer]
+    con: DuckDBPyConnection,
+    shelf: AgentShelf,
+    index: Index,
+    layers: Iterable[Layer],
+    *,
+    logs: Logs = NO_LOGS,
 ) -> Resolution:
-    """Return who was who in an hour, what its agents saw included."""
-    laid = lay(layers, read(con, shelf.paths(index, "seen")), index.hour)
+    """Return who was who in an hour, what its agents saw included.
+
+    Only claims on addresses that were seen in the hour are in it.
+    """
+    seen = shelf.paths(index, "seen")
+    addresses = _addresses(con, [*shelf.paths(index, "sums"), *logs.paths])
+    laid = lay(layers, read(con, seen) if seen else [], index.hour, addresses)
     built = timeline.build(laid.layers)
     identities = dict(built.identities)
     for identity in laid.unplaced:
         remember(identities, identity)
     return replace(built, identities=identities)
+
+
+def _addresses(con: DuckDBPyConnection, paths: Sequence[Path]) -> list[bytes]:
+    """Return the addresses of either end, sorted."""
+    if not paths:
+        return []
+    found = con.execute(
+        "SELECT DISTINCT unnest([local_address, remote_address]) AS address"
+        f" FROM (SELECT DISTINCT local_address, remote_address FROM {scan(paths)}) ORDER BY address"
+    ).fetchall()
+    return [address for (address,) in found]
 
 
 def exact(con: DuckDBPyConnection, shelf: AgentShelf, index: Index, resolution: Resolution) -> str:

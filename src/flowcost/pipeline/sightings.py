@@ -14,6 +14,7 @@ Where sightings contradict each other (clusters with one address plan), none of 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -82,13 +83,27 @@ def read(con: DuckDBPyConnection, paths: Sequence[Path]) -> list[Sighting]:
     return found
 
 
-def lay(layers: Iterable[Layer], sightings: Sequence[Sighting], hour: datetime) -> Laid:
+def lay(
+    layers: Iterable[Layer],
+    sightings: Sequence[Sighting],
+    hour: datetime,
+    addresses: Sequence[bytes],
+) -> Laid:
     """Return the layers of `hour` with its sightings laid over them.
 
-    Claims of pods and names of Services are cut to the hour.
+    Claims of pods and names of Services are cut to the hour, and only claims on some of
+    `addresses` (sorted) are kept: published ranges alone are ten thousand.
     """
-    over = _Overlay(list(layers), sightings, hour)
+    over = _Overlay([_restricted(layer, addresses) for layer in layers], sightings, hour)
     return Laid(tuple(over.layers()), tuple(over.unplaced()))
+
+
+def _restricted(layer: Layer, addresses: Sequence[bytes]) -> Layer:
+    def touched(claim: Claim) -> bool:
+        place = bisect_left(addresses, claim.first)
+        return place < len(addresses) and addresses[place] <= claim.last
+
+    return replace(layer, claims=tuple(filter(touched, layer.claims)))
 
 
 class _Overlay:

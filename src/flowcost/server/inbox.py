@@ -233,6 +233,15 @@ class Inbox:
             for cluster, nodes, received in rows
         ]
 
+    def waiting_of(self, tenant: str) -> tuple[int, int]:
+        """Return how many segments of a tenant wait, and their stored bytes."""
+        count, size = self._reader.execute(
+            "SELECT count(*), coalesce(sum(length(payload)), 0)"
+            " FROM waiting JOIN streams USING (stream) WHERE tenant = ?",
+            [tenant],
+        ).fetchone()
+        return int(count), int(size)
+
     # -- before the disk ---------------------------------------------------------------------------
 
     def _keep(self, posted: Posted) -> bool:

@@ -1,0 +1,40 @@
+"""Flow logs that `flowcost run` has read beside a ledger, by the hour."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from flowcost.pipeline.hour import Logs
+from flowcost.pipeline.shelf import Entry, Shelf
+
+
+class LogHours:
+    """The shelf of flow logs of one ledger, looked at again when it has changed."""
+
+    def __init__(self, ledger: Path, *, assume_provider: str = "aws") -> None:
+        self._folder = ledger / ".run"
+        self._provider = assume_provider
+        self._changed = 0
+        self._hours: dict[datetime, list[Entry]] = {}
+
+    def look(self) -> None:
+        """Read the shelf again if it has changed."""
+        try:
+            changed = self._folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return
+        if changed != self._changed:
+            self._hours = Shelf(self._folder).by_hour()
+            self._changed = changed
+
+    def of(self, hour: datetime) -> Logs:
+        """Return the partials that have flows in `hour`."""
+        entries = self._hours.get(hour, [])
+        if not entries:
+            return Logs()
+        return Logs(
+            paths=tuple(sorted({self._folder / entry.partial for entry in entries})),
+            inputs=tuple(sorted(entry.input for entry in entries)),
+            assume_provider=self._provider,
+        )
