@@ -1,8 +1,8 @@
 """The store: hourly Parquet partitions, written whole or not at all.
 
-Enters: four result sets per hour (charges, identities, verdicts, rates) with the columns of
-`schema`. Leaves: files named by content and a manifest that is replaced in one rename. Same input,
-same bytes: rows are sorted by every column, and a partition whose content has not changed is not
+Enters: four tables per hour (charges, identities, verdicts, rates) with the columns of `schema`,
+as queries or as Arrow tables. Leaves: files named by content and a manifest that is replaced in one
+rename. Same input, same bytes (`encode`), and a partition whose content has not changed is not
 touched. The law it keeps: no byte or money column is ever a float, whatever the engine computed.
 """
 
@@ -22,6 +22,7 @@ import msgspec
 from flowcost import clock
 from flowcost.errors import LedgerError
 from flowcost.ledger.catalogue import Held
+from flowcost.ledger.encode import encode
 from flowcost.ledger.levels import FINEST, Detail, Shelves
 from flowcost.ledger.partition import (
     MANIFEST,
@@ -33,9 +34,10 @@ from flowcost.ledger.partition import (
     Totals,
     read_manifest,
 )
-from flowcost.schema import CHARGES, DUCKDB_TYPES, IDENTITIES, RATES, VERDICTS, duckdb_columns
+from flowcost.schema import CHARGES, IDENTITIES, RATES, VERDICTS, duckdb_columns
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 STORED = {"charges": CHARGES, "identities": IDENTITIES, "verdicts": VERDICTS, "rates": RATES}
@@ -91,13 +93,13 @@ class Ledger:
         self,
         con: DuckDBPyConnection,
         partition: Partition,
-        queries: Mapping[str, str],
+        contents: Mapping[str, str | pa.Table],
         inputs: Sequence[Input],
     ) -> bool:
-        """Write one hour from `queries` (table name -> SELECT); return whether it changed.
+        """Write one hour from `contents` (table name -> SELECT or rows); return if it changed.
 
         Raises:
-            LedgerError: an id names two contents, a dimension row is missing, or the hour was
+            LedgerError: an id names two contents, or the hour was
                 pruned. Nothing is written then.
         """
         if self.shelves.retired().has(partition.hour):
@@ -105,13 +107,18 @@ class Ledger:
                 f"{partition.folder}: was pruned; its hours can no longer change",
                 hint="read newer flows, or keep hours longer",
             )
+        given = {
+            table: con.sql(content).to_arrow_table() if isinstance(content, str) else content
+            for table, content in sorted(contents.items())
+        }
         folder = self.root / partition.folder
         with self._lock():
             for table, column in _IDS.items():
-                _check_unique(con, queries[table], column, partition)
-            totals = _totals(con, queries["charges"])
+                _check_unique(given[table], column, partition)
             folder.mkdir(parents=True, exist_ok=True)
-            files = {table: _write(con, folder, table, queries[table]) for table in sorted(STORED)}
+            files = {
+                table: _write(con, folder, table, rows) for table, rows in sorted(given.items())
+            }
             manifest = Manifest(
                 version=VERSION,
                 tenant=partition.tenant,
@@ -119,13 +126,14 @@ class Ledger:
                 hour=clock.iso(partition.hour),
                 inputs=tuple(sorted(inputs)),
                 files=files,
-                totals=totals,
+                totals=_totals(con, given["charges"]),
             )
             before = self.manifest(partition)
             if before == manifest:
                 return False
             encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
             _replace(folder / MANIFEST, encoded + b"\n")
+            _sync(folder)
             _sweep(folder, manifest)
             return True
 
@@ -193,35 +201,22 @@ def attach_held(con: DuckDBPyConnection, held: Sequence[Held]) -> None:
         con.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT {distinct}* FROM {source}")
 
 
-def _write(con: DuckDBPyConnection, folder: Path, table: str, query: str) -> DataFile:
-    columns = STORED[table]
-    # Casting every column to its schema type keeps HUGEINT sums out of DOUBLE (DuckDB writes
-    # HUGEINT to Parquet as DOUBLE).
-    chosen = ", ".join(f'CAST("{c.name}" AS {DUCKDB_TYPES[c.type]}) AS "{c.name}"' for c in columns)
-    # Rows of one pair lie together. A hash orders what the numbers leave equal: comparing every
-    # text would cost more than the rest of the write.
-    numbers = [f'"{column.name}"' for column in columns if column.type == "int"]
-    others = [f'"{column.name}"' for column in columns if column.type != "int"]
-    order = ", ".join((*numbers, f"hash({', '.join(others)})"))
-    draft = folder / f".{table}.{os.getpid()}.tmp"
-    rows = con.execute(
-        f"COPY (SELECT {chosen} FROM ({query}) ORDER BY {order}) TO '{_quoted(draft)}'"
-        " (FORMAT parquet, COMPRESSION zstd)"
-    ).fetchall()[0][0]
-    digest = _sha256(draft)
+def _write(con: DuckDBPyConnection, folder: Path, table: str, given: pa.Table) -> DataFile:
+    content = memoryview(encode(con, given, STORED[table]))
+    digest = hashlib.sha256(content).hexdigest()
     final = folder / f"{table}-{digest[:16]}.parquet"
-    _sync(draft)
-    draft.replace(final)
-    return DataFile(name=final.name, sha256=digest, rows=rows, size=final.stat().st_size)
+    _replace(final, content)
+    return DataFile(name=final.name, sha256=digest, rows=len(given), size=len(content))
 
 
-def _check_unique(con: DuckDBPyConnection, query: str, column: str, partition: Partition) -> None:
-    twice = con.execute(
-        f"SELECT {column} FROM ({query}) GROUP BY {column} HAVING count(*) > 1 LIMIT 1"
-    ).fetchall()
-    if twice:
+def _check_unique(given: pa.Table, column: str, partition: Partition) -> None:
+    import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
+    counts = pc.value_counts(given[column])
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
         raise LedgerError(
-            f"{partition.folder}: {column} {twice[0][0]} stands for two contents",
+            f"{partition.folder}: {column} {twice[0]['values']} stands for two contents",
             hint="report this: a content hash collided",
         )
 
@@ -243,17 +238,15 @@ def _wrong(held: Held) -> list[str]:
     return wrong
 
 
-def _totals(con: DuckDBPyConnection, query: str) -> Totals:
+def _totals(con: DuckDBPyConnection, charges: pa.Table) -> Totals:
+    con.register("totalled", charges.select(["bytes", "quantity", "list_cost", "unit"]))
     found = con.execute(
         "SELECT coalesce(sum(bytes), 0)::HUGEINT,"
         " coalesce(sum(quantity) FILTER (list_cost IS NULL AND unit = 'bytes'), 0)::HUGEINT,"
-        f" coalesce(sum(list_cost), 0)::DECIMAL(38,0) FROM ({query})"
+        " coalesce(sum(list_cost), 0)::DECIMAL(38,0) FROM totalled"
     ).fetchall()[0]
+    con.unregister("totalled")
     return Totals(bytes=int(found[0]), unpriced_bytes=int(found[1]), list_cost=str(int(found[2])))
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
 
 
 def _sha256(path: Path) -> str:
@@ -269,14 +262,13 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _replace(path: Path, content: bytes) -> None:
+def _replace(path: Path, content: bytes | memoryview) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with draft.open("wb") as handle:
         handle.write(content)
         handle.flush()
         os.fsync(handle.fileno())
     draft.replace(path)
-    _sync(path.parent)
 
 
 def _sweep(folder: Path, manifest: Manifest | None) -> None:

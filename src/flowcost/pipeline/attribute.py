@@ -14,7 +14,9 @@ from flowcost.pipeline.book import book, cross_checked
 from flowcost.pipeline.decide import Decisions, decide
 from flowcost.pipeline.gather import gather
 from flowcost.pipeline.observe import observe
-from flowcost.pipeline.post import post, write
+from flowcost.pipeline.partitions import Dimensions, put_hours, rate_rows, verdict_rows
+from flowcost.pipeline.post import post
+from flowcost.pipeline.ways import find_ways
 from flowcost.pipeline.world import World
 from flowcost.price import NoRate, RateBook, marginal
 
@@ -55,15 +57,20 @@ def attribute(
     """
     gather(con)
     observe(con, world)
+    radix = find_ways(con, world)
     book(con)
 
     def price(provider: str, meter: Meter, on: date) -> Rate | None:
         found = rates.rates_of(provider, meter, on)
         return None if isinstance(found, NoRate) else marginal(found)
 
-    decisions = decide(con, world, price, assume_provider=assume_provider)
-    post(con)
-    changed = write(con, ledger, decisions, inputs, book=rates.name)
+    decisions = decide(con, world, radix, price, assume_provider=assume_provider)
+    dimensions = Dimensions(
+        identities=world.identity_rows,
+        verdicts=verdict_rows(decisions.verdicts),
+        rates=rate_rows(decisions.rates, rates.name),
+    )
+    changed = put_hours(con, ledger, post(con, world), dimensions, inputs)
     return Attributed(
         partitions=tuple(changed),
         findings=tuple(_unpriced(decisions)),

@@ -1,24 +1,24 @@
 """Distinct facts become verdicts, meters and rates: plain Python over a few hundred rows.
 
-Enters: `booked`. Leaves: `verdicts` and `rates` (schema tables) and `fired`, one row per distinct
-combination and meter, which `post` joins back to the rows.
+Enters: `booked` and the traits of both ends. Leaves: `fired`, one row per distinct combination
+and meter, which `post` joins back to the rows, and the verdicts and rates behind them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
+from flowcost.address import Scope
 from flowcost.classify import assemble, classify, mirror
 from flowcost.classify.facts import Way
 from flowcost.content import content_id, remember
-from flowcost.errors import FlowcostError
 from flowcost.model import (
     Direction,
     Facts,
@@ -30,42 +30,16 @@ from flowcost.model import (
     Verdict,
     VpcRelation,
 )
-from flowcost.pipeline.world import SCOPES, World, create, identity_at
+from flowcost.pipeline.ways import Parts, Radix, unpack
+from flowcost.pipeline.world import GATEWAY_KINDS, SCOPES, Place, World, create, identity_at
 from flowcost.price.tiers import numerator as rate_numerator
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Everything a verdict can depend on, and nothing else: these columns span the combinations.
-COMBINATION = (
-    "day",
-    "direction",
-    "at_gateway",
-    "family",
-    "local_place",
-    "remote_place",
-    "local_scope",
-    "remote_scope",
-    "vpc",
-    "on_one_node",
-    "seen_at",
-    "routed",
-    "gateway_place",
-    "gateway_vpc",
-    "traffic_path",
-    "next_hop_type",
-    "next_hop_az_id",
-)
-
-# Rows carry a hash of these columns; a second hash proves that no two combinations share one.
-KEY = f"hash({', '.join(COMBINATION)})"
-COMBINE = f"""
-CREATE OR REPLACE TEMP TABLE combinations AS
-SELECT {KEY} AS combination, {", ".join(f"any_value({name}) AS {name}" for name in COMBINATION)},
-       min(hash('check', {", ".join(COMBINATION)})) <> max(hash('check', {", ".join(COMBINATION)}))
-           AS collided
-FROM booked WHERE counts GROUP BY 1
-"""
+# By the numbers that `ways` packs into a combination.
+VPC = (VpcRelation.SAME, VpcRelation.OTHER, VpcRelation.UNKNOWN)
+_EPOCH = date(1970, 1, 1)
 
 # Operations of a transit gateway's processing (AWS usage report).
 TRANSIT = ("TransitGatewayVPC",)
@@ -108,56 +82,106 @@ class Decisions(Struct):
     unpriced: dict[tuple[str, str, str], int]  # (usage type, operation, region) without a rate
 
 
+class Near(Struct, frozen=True):
+    """What a verdict can depend on at the local end and its sensor."""
+
+    day: date
+    direction: Direction
+    observer: Position
+    place: Place
+    scope: Scope
+    seen_at: GatewayKind | None
+    traffic_path: int
+    next_hop_type: str
+    next_hop_az: str
+
+
+class Far(Struct, frozen=True):
+    """What a verdict can depend on at the remote end."""
+
+    place: Place
+    scope: Scope
+    family: int
+
+
 def decide(
-    con: DuckDBPyConnection, world: World, price: Price, *, assume_provider: str = ""
+    con: DuckDBPyConnection, world: World, radix: Radix, price: Price, *, assume_provider: str = ""
 ) -> Decisions:
     """Classify and price every distinct combination of `booked`; create `fired`.
 
     `price(provider, meter, day)` returns the rate that applies, or None if no book has one.
     """
-    con.execute(COMBINE)
     decisions = Decisions(fired=[], verdicts={}, rates={}, unpriced={})
-    names = ("combination", *COMBINATION)
+    nears, fars = _nears(con, world), _fars(con, world)
     rows = con.execute(
-        f"SELECT {', '.join(names)}, collided FROM combinations ORDER BY combination"
+        "SELECT DISTINCT combination FROM booked WHERE counts ORDER BY ALL"
     ).fetchall()
-    if any(row[-1] for row in rows):
-        raise FlowcostError(
-            "two different combinations of facts share a hash", hint="run the hours one by one"
-        )
-    for row in rows:
-        values = dict(zip(names, row, strict=False))
-        facts = _facts(values, world, assume_provider)
-        day = values["day"]
-        _fire(decisions, values["combination"], facts, day, price, mirrored=False)
+    for (combination,) in rows:
+        parts = unpack(combination, radix)
+        near = nears[parts.near_class]
+        facts = _facts(parts, near, fars[parts.far_class], world, assume_provider)
+        _fire(decisions, combination, facts, near.day, price, mirrored=False)
         far = mirror(facts)
         if far is not None:
-            _fire(decisions, values["combination"], far, day, price, mirrored=True)
+            _fire(decisions, combination, far, near.day, price, mirrored=True)
     numbers = pa.array(range(len(decisions.fired)), pa.int32())
     create(con, "fired", {"fired_no": numbers, **_columns(decisions.fired)})
     return decisions
 
 
-def _facts(values: dict[str, Any], world: World, assume_provider: str) -> Facts:
-    place = values["gateway_place"]
+def _nears(con: DuckDBPyConnection, world: World) -> dict[int, Near]:
+    manners = {
+        row[0]: row[1:]
+        for row in con.execute(
+            "SELECT DISTINCT manner, direction, at_gateway, traffic_path, next_hop_type,"
+            " next_hop_az_id FROM contexts"
+        ).fetchall()
+    }
+    found = {}
+    for number, traits in con.execute("SELECT class, traits FROM nears_classes").fetchall():
+        direction, at_gateway, traffic_path, *hop = manners[traits >> 28 & 0xFFFF]
+        found[number] = Near(
+            day=_EPOCH + timedelta(days=traits >> 44),
+            direction=Direction(direction),
+            observer=Position.GATEWAY if at_gateway else Position.LOCAL,
+            place=world.places[traits >> 8 & 0xFFFFF],
+            scope=SCOPES[traits >> 5 & 7],
+            seen_at=GATEWAY_KINDS[(traits & 31) - 1] if traits & 31 else None,
+            traffic_path=traffic_path,
+            next_hop_type=hop[0],
+            next_hop_az=hop[1],
+        )
+    return found
+
+
+def _fars(con: DuckDBPyConnection, world: World) -> dict[int, Far]:
+    rows = con.execute("SELECT class, traits FROM fars_classes").fetchall()
+    return {
+        number: Far(world.places[traits >> 8], SCOPES[traits >> 5 & 7], traits & 31)
+        for number, traits in rows
+    }
+
+
+def _facts(parts: Parts, near: Near, far: Far, world: World, assume_provider: str) -> Facts:
+    place = parts.gateway_place
     return assemble(
-        local=identity_at(world.places[values["local_place"]]),
-        remote=identity_at(world.places[values["remote_place"]]),
-        direction=Direction(values["direction"]),
-        observer=Position.GATEWAY if values["at_gateway"] else Position.LOCAL,
-        family=values["family"],
-        local_scope=SCOPES[values["local_scope"]],
-        remote_scope=SCOPES[values["remote_scope"]],
-        vpc=VpcRelation(values["vpc"]),
-        on_one_node=values["on_one_node"],
+        local=identity_at(near.place),
+        remote=identity_at(far.place),
+        direction=near.direction,
+        observer=near.observer,
+        family=far.family,
+        local_scope=near.scope,
+        remote_scope=far.scope,
+        vpc=VPC[parts.vpc],
+        on_one_node=parts.on_one_node,
         way=Way(
-            seen_at=GatewayKind(values["seen_at"]) if values["seen_at"] else None,
-            routed=GatewayKind(values["routed"]),
+            seen_at=near.seen_at,
+            routed=parts.routed,
             device=identity_at(world.places[place]) if place >= 0 else None,
-            device_vpc=VpcRelation(values["gateway_vpc"]),
-            traffic_path=values["traffic_path"],
-            next_hop_type=values["next_hop_type"],
-            next_hop_az=values["next_hop_az_id"],
+            device_vpc=VpcRelation.OTHER if parts.gateway_elsewhere else VpcRelation.SAME,
+            traffic_path=near.traffic_path,
+            next_hop_type=near.next_hop_type,
+            next_hop_az=near.next_hop_az,
         ),
         assume_provider=assume_provider,
     )
@@ -236,7 +260,7 @@ def _columns(fired: list[Fired]) -> dict[str, pa.Array]:
             exact = [None if value is None else Decimal(value) for value in values]
             columns[field.name] = pa.array(exact, pa.decimal128(38, 0))
             continue
-        special = {"rate_id": pa.int64(), "combination": pa.uint64()}
+        special = {"rate_id": pa.int64(), "combination": pa.int64()}
         kind = special.get(field.name) or types[field.type]
         columns[field.name] = pa.array(
             [str(value) if kind == pa.string() else value for value in values], kind

@@ -1,63 +1,74 @@
-"""A table of charges, cut into hours and put into the ledger with the rows it refers to."""
+"""Charges, hour by hour, put into the ledger with the rows they refer to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Struct
 
 from flowcost.ledger import Input, Ledger, Partition
-from flowcost.model import Rate
-from flowcost.pipeline.world import create
+from flowcost.model import Facts, Rate, Verdict
 from flowcost.price.tiers import numerator
-from flowcost.schema import CHARGES, IDENTITIES, RATES, VERDICTS, Column
+from flowcost.schema import RATES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-class Tables(Struct, frozen=True):
-    """Engine tables that together hold charges and all their dimension rows."""
+class Hour(Struct, frozen=True):
+    """A partition, and its rows with the columns of `schema.CHARGES`."""
 
-    charges: str
-    identities: str
-    verdicts: str
-    rates: str
+    partition: Partition
+    charges: pa.Table
+
+
+class Dimensions(Struct, frozen=True):
+    """What charges refer to, with the columns of `schema`: more than one hour needs."""
+
+    identities: pa.Table
+    verdicts: pa.Table
+    rates: pa.Table
 
 
 def put_hours(
     con: DuckDBPyConnection,
     ledger: Ledger,
-    tables: Tables,
+    hours: Iterable[Hour],
+    dimensions: Dimensions,
     inputs: Callable[[Partition], Sequence[Input]],
 ) -> list[Partition]:
-    """Put every hour of `tables.charges`; return the partitions that changed.
+    """Put every hour; return the partitions that changed.
 
     Raises:
         LedgerError: a partition cannot be written; hours written before it stand.
     """
-    keys = con.execute(
-        f"SELECT DISTINCT tenant, cluster, hour FROM {tables.charges} ORDER BY ALL"
-    ).fetchall()
     changed = []
-    for tenant, cluster, hour in keys:
-        partition = Partition(tenant, cluster, hour.replace(tzinfo=UTC))
-        con.execute(
-            f"CREATE OR REPLACE TEMP TABLE hour_charges AS SELECT * FROM {tables.charges}"
-            " WHERE hour = ? AND tenant = ? AND cluster = ?",
-            [hour, tenant, cluster],
-        )
-        if ledger.put(con, partition, _queries(tables), inputs(partition)):
-            changed.append(partition)
+    for hour in hours:
+        charges = hour.charges
+        ends = pa.chunked_array([*charges["local_id"].chunks, *charges["remote_id"].chunks])
+        contents = {
+            "charges": charges,
+            "identities": _named(dimensions.identities, "identity_id", ends),
+            "verdicts": _named(dimensions.verdicts, "verdict_id", charges["verdict_id"]),
+            "rates": _named(dimensions.rates, "rate_id", charges["rate_id"]),
+        }
+        if ledger.put(con, hour.partition, contents, inputs(hour.partition)):
+            changed.append(hour.partition)
     return changed
 
 
-def create_rates(con: DuckDBPyConnection, name: str, rates: dict[int, Rate], book: str) -> None:
-    """Create a table `name` with the columns of `schema.RATES` from rates by content id."""
+def _named(rows: pa.Table, name: str, ids: pa.ChunkedArray) -> pa.Table:
+    """Return the rows whose id is among `ids`."""
+    return rows.filter(pc.is_in(rows[name], ids.unique()))
+
+
+def rate_rows(rates: dict[int, Rate], book: str) -> pa.Table:
+    """Return a table with the columns of `schema.RATES` from rates by content id."""
     rows = list(rates.items())
     exact, text, day = pa.decimal128(38, 0), pa.string(), pa.date32()
     derived = {
@@ -68,28 +79,28 @@ def create_rates(con: DuckDBPyConnection, name: str, rates: dict[int, Rate], boo
         "tier_from": pa.array([Decimal(rate.tier_from) for _, rate in rows], exact),
     }
     types = {"text": text, "day": day, "int": pa.int64()}
-    create(
-        con,
-        name,
+    return pa.table(
         {
             column.name: derived[column.name]
             if column.name in derived
             else pa.array([getattr(rate, column.name) for _, rate in rows], types[column.type])
             for column in RATES
-        },
+        }
     )
 
 
-def _queries(tables: Tables) -> dict[str, str]:
-    def names(columns: Sequence[Column]) -> str:
-        return ", ".join(column.name for column in columns)
-
-    return {
-        "charges": f"SELECT {names(CHARGES)} FROM hour_charges",
-        "identities": f"SELECT {names(IDENTITIES)} FROM {tables.identities} WHERE identity_id IN"
-        " (SELECT local_id FROM hour_charges UNION SELECT remote_id FROM hour_charges)",
-        "verdicts": f"SELECT {names(VERDICTS)} FROM {tables.verdicts}"
-        " WHERE verdict_id IN (SELECT verdict_id FROM hour_charges)",
-        "rates": f"SELECT {names(RATES)} FROM {tables.rates}"
-        " WHERE rate_id IN (SELECT rate_id FROM hour_charges)",
-    }
+def verdict_rows(decided: dict[int, tuple[Verdict, Facts]]) -> pa.Table:
+    """Return a table with the columns of `schema.VERDICTS` from verdicts by content id."""
+    verdicts = [verdict for verdict, _ in decided.values()]
+    facts = [msgspec.json.encode(facts).decode() for _, facts in decided.values()]
+    text = pa.string()
+    return pa.table(
+        {
+            "verdict_id": pa.array(list(decided), pa.int64()),
+            "path": pa.array([str(verdict.path) for verdict in verdicts], text),
+            "rule": pa.array([verdict.rule for verdict in verdicts], text),
+            "confidence": pa.array([str(verdict.confidence) for verdict in verdicts], text),
+            "evidence": pa.array([list(v.evidence) for v in verdicts], pa.list_(text)),
+            "facts": pa.array(facts, text),
+        }
+    )

@@ -24,7 +24,7 @@ from flowcost import money
 from flowcost.content import remember
 from flowcost.ledger import Ledger, Partition
 from flowcost.model import Rate
-from flowcost.pipeline.partitions import Tables, create_rates, put_hours
+from flowcost.pipeline.partitions import Dimensions, Hour, put_hours, rate_rows
 from flowcost.pipeline.world import create
 from flowcost.price import NoRate, RateBook
 from flowcost.price.tiers import Position, Segment, account_meter, free_pool, numerator
@@ -193,7 +193,7 @@ def _apply(con: DuckDBPyConnection, priced: Sequence[_Priced], book: str) -> Non
             for name, column, kind in zip(names, columns, types, strict=True)
         },
     )
-    create_rates(con, "rates_settled", rates, book)
+    create(con, "rates_settled", rate_rows(rates, book))
     con.execute(
         f"CREATE TEMP TABLE settled AS SELECT {', '.join('m.' + key for key in _KEYS)},"
         " p.* EXCLUDE (row) FROM metered m JOIN parts p ON p.row = m.rowid"
@@ -210,12 +210,21 @@ def _rewrite(
         f" WHERE usage_type NOT IN (FROM tiered) UNION ALL SELECT {columns} FROM settled"
     )
     # The views read files that the first hour's rewrite replaces.
-    for table in ("identities", "verdicts"):
-        con.execute(f"CREATE TEMP TABLE month_{table} AS FROM {table}")
-    con.execute(
-        "CREATE TEMP TABLE month_rates AS SELECT DISTINCT ON (rate_id) * FROM"
-        " (FROM rates UNION ALL FROM rates_settled)"
-    )
+    known = {
+        table: con.sql(f"FROM {table}").to_arrow_table() for table in ("identities", "verdicts")
+    }
+    dimensions = Dimensions(
+        **known, rates=con.sql(
+            "SELECT DISTINCT ON (rate_id) * FROM (FROM rates UNION ALL FROM rates_settled)"
+        ).to_arrow_table(),
+    )  # fmt: skip
     inputs = {m.partition: m.inputs for m in ledger.manifests(start, end, tenant=tenant)}
-    tables = Tables("month_charges", "month_identities", "month_verdicts", "month_rates")
-    return put_hours(con, ledger, tables, inputs.__getitem__)
+    hours = (Hour(partition, _rows(con, partition)) for partition in sorted(inputs))
+    return put_hours(con, ledger, hours, dimensions, inputs.__getitem__)
+
+
+def _rows(con: DuckDBPyConnection, partition: Partition) -> pa.Table:
+    return con.sql(
+        "SELECT * FROM month_charges WHERE hour = ? AND tenant = ? AND cluster = ?",
+        params=[partition.hour.replace(tzinfo=None), partition.tenant, partition.cluster],
+    ).to_arrow_table()

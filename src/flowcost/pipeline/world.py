@@ -3,6 +3,11 @@
 `place` is the part of an identity that decides a billing path; thousands of pods share a few
 places, and facts are assembled per place, never per pod. Whatever rows must compare (networks,
 clusters, nodes, route tables, ends) is a small integer here, so rows compare integers.
+
+An identity's number is its position among the known ones (`party`, 0 for the empty one), and texts
+that charges carry (accounts, resources, gateways, Services) have numbers of their own. Addresses
+between two neighbouring bounds of any route are routed alike by every route table: `route_bounds`
+tells which, so routes are looked up once per such stretch and not per address.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import pyarrow as pa
 
 from flowcost.address import SCOPE_STARTS, SCOPE_VALUES, Scope
 from flowcost.content import remember
-from flowcost.model import EndKind, Identity
+from flowcost.model import EndKind, GatewayKind, Identity
 from flowcost.resolve import Resolution
 from flowcost.schema import IDENTITY_FIELDS
 
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 SCOPES = tuple(Scope)
+GATEWAY_KINDS = tuple(GatewayKind)
 _TIME = pa.timestamp("us")
 _ENDPOINTS = (EndKind.INTERFACE_ENDPOINT, EndKind.GWLB_ENDPOINT)
 
@@ -78,12 +84,15 @@ class World:
     def __init__(self, con: DuckDBPyConnection, resolution: Resolution) -> None:
         self.con = con
         self.identities: dict[int, Identity] = {0: Identity(), **resolution.identities}
+        self.parties = {key: party for party, key in enumerate(self.identities)}
+        self.accounts, self.resources, self.vias, self.services = (Numbers() for _ in range(4))
         self._places = Numbers(place_of(Identity()))
         self._networks, self._clusters, self._nodes, self._ends = (Numbers() for _ in range(4))
         self._scopes = Numbers()
         for route in resolution.routes:
             self._scopes.of(route.scope)
         self._routed = frozenset(route.scope for route in resolution.routes)
+        self._rows: list[pa.Table] = []
         create(con, "identities_known", self._identity_columns(self.identities))
         self._create_intervals(resolution)
         self._create_ways(resolution)
@@ -93,21 +102,27 @@ class World:
         """Return all places by number."""
         return self._places.values
 
+    @property
+    def identity_rows(self) -> pa.Table:
+        """Return the columns of `schema.IDENTITIES` of all identities, by party."""
+        if len(self._rows) > 1:
+            self._rows = [pa.concat_tables(self._rows).combine_chunks()]
+        return self._rows[0]
+
     def add(self, identities: Iterable[Identity]) -> list[int]:
-        """Enter identities that records revealed; return their ids."""
+        """Enter identities that records revealed; return their parties."""
         fresh: dict[int, Identity] = {}
-        ids = []
+        parties = []
         for identity in identities:
             key = remember(self.identities, identity)
-            fresh[key] = identity
-            ids.append(key)
+            if key not in self.parties:
+                self.parties[key] = len(self.parties)
+                fresh[key] = identity
+            parties.append(self.parties[key])
         if fresh:
             create(self.con, "identities_fresh", self._identity_columns(fresh))
-            self.con.execute(
-                "INSERT INTO identities_known SELECT * FROM identities_fresh"
-                " WHERE identity_id NOT IN (SELECT identity_id FROM identities_known)"
-            )
-        return ids
+            self.con.execute("INSERT INTO identities_known SELECT * FROM identities_fresh")
+        return parties
 
     def _scope_of(self, identity: Identity) -> str:
         """Return whose routes hold: the subnet's table, else the network's main table."""
@@ -121,9 +136,11 @@ class World:
         columns = {"identity_id": pa.array(list(identities), pa.int64())}
         for name in IDENTITY_FIELDS:
             columns[name] = pa.array([str(getattr(v, name)) for v in values], pa.string())
+        self._rows.append(pa.table(columns))
         nodes = [f"{v.k8s_cluster_name}/{v.k8s_node_name}" if v.k8s_node_name else ""
                  for v in values]  # fmt: skip
         numbers = {
+            "party": [self.parties[key] for key in identities],
             "place": [self._places.of(place_of(v)) for v in values],
             "network": [self._networks.of(v.cloud_vpc_id) for v in values],
             "cluster_no": [self._clusters.of(v.k8s_cluster_name) for v in values],
@@ -134,10 +151,15 @@ class World:
                 for node, v in zip(nodes, values, strict=True)
             ],
             "scope_no": [self._scopes.of(self._scope_of(v)) for v in values],
+            "account": [self.accounts.of(v.cloud_account_id) for v in values],
+            "resource": [self.resources.of(v.cloud_resource_id) for v in values],
+            # A flow to an endpoint leaves through it.
+            "via": [
+                self.vias.of(v.cloud_resource_id if v.kind in _ENDPOINTS else "") for v in values
+            ],
         }
         for name, column in numbers.items():
             columns[name] = pa.array(column, pa.int32())
-        columns["endpoint"] = pa.array([v.kind in _ENDPOINTS for v in values], pa.bool_())
         return columns
 
     def _create_intervals(self, resolution: Resolution) -> None:
@@ -148,7 +170,7 @@ class World:
             {
                 "address": _bytes(h.address for h in hosts),
                 **_validity(hosts),
-                "identity_id": pa.array([h.identity_id for h in hosts], pa.int64()),
+                "party": self._parties_of(hosts),
             },
         )
         create(
@@ -158,7 +180,7 @@ class World:
                 "first": _bytes(r.first for r in ranges),
                 "last": _bytes(r.last for r in ranges),
                 **_validity(ranges),
-                "identity_id": pa.array([r.identity_id for r in ranges], pa.int64()),
+                "party": self._parties_of(ranges),
             },
         )
         create(
@@ -174,10 +196,13 @@ class World:
             "services",
             {
                 "address": _bytes(s.address for s in services),
-                "name": _texts(s.name for s in services),
+                "name": pa.array([self.services.of(s.name) for s in services], pa.int32()),
                 **_validity(services),
             },
         )
+
+    def _parties_of(self, intervals: Sequence[Any]) -> pa.Array:
+        return pa.array([self.parties[each.identity_id] for each in intervals], pa.int32())
 
     def _create_ways(self, resolution: Resolution) -> None:
         gateways, routes = resolution.gateways, resolution.routes
@@ -186,9 +211,11 @@ class World:
             self.con,
             "gateways",
             {
-                "gateway_id": _texts(g.id for g in gateways),
-                "kind": _texts(str(g.kind) for g in gateways),
-                "account": _texts(g.identity.cloud_account_id for g in gateways),
+                "via": pa.array([self.vias.of(g.id) for g in gateways], pa.int32()),
+                "kind": _kinds(g.kind for g in gateways),
+                "account": pa.array(
+                    [self.accounts.of(g.identity.cloud_account_id) for g in gateways], pa.int32()
+                ),
                 "network": pa.array(networks, pa.int32()),
                 "place": pa.array(
                     [self._places.of(place_of(g.identity)) for g in gateways], pa.int32()
@@ -203,22 +230,34 @@ class World:
                 "scope_no": pa.array([self._scopes.of(r.scope) for r in routes], pa.int32()),
                 "first": _bytes(r.first for r in routes),
                 "last": _bytes(r.last for r in routes),
-                "kind": _texts(str(r.kind) for r in routes),
-                "gateway_id": _texts(r.gateway_id for r in routes),
+                "kind": _kinds(r.kind for r in routes),
+                "via": pa.array([self.vias.of(r.gateway_id) for r in routes], pa.int32()),
                 **_validity(routes),
             },
         )
+        bounds = {bytes(16), *(r.first for r in routes), *(_next(r.last) for r in routes)}
+        create(self.con, "route_bounds", {"first": _bytes(sorted(bounds)),
+               "stretch": pa.array(range(len(bounds)), pa.int32())})  # fmt: skip
 
 
-def create(con: DuckDBPyConnection, name: str, columns: dict[str, pa.Array]) -> None:
+def create(con: DuckDBPyConnection, name: str, columns: dict[str, pa.Array] | pa.Table) -> None:
     """Create (or replace) a temporary table from Arrow columns."""
-    con.register("incoming", pa.table(columns))
+    con.register("incoming", pa.table(columns) if isinstance(columns, dict) else columns)
     con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM incoming")
     con.unregister("incoming")
 
 
 def _bytes(values: Iterable[bytes]) -> pa.Array:
     return pa.array(list(values), pa.binary())
+
+
+def _next(address: bytes) -> bytes:
+    """Return the address after this one; the last one has none and stays."""
+    return min(int.from_bytes(address) + 1, (1 << 128) - 1).to_bytes(16)
+
+
+def _kinds(values: Iterable[GatewayKind]) -> pa.Array:
+    return pa.array([GATEWAY_KINDS.index(kind) for kind in values], pa.int32())
 
 
 def _texts(values: Iterable[str]) -> pa.Array:
