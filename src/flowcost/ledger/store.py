@@ -99,8 +99,7 @@ class Ledger:
         """Write one hour from `contents` (table name -> SELECT or rows); return if it changed.
 
         Raises:
-            LedgerError: an id names two contents, or the hour was
-                pruned. Nothing is written then.
+            LedgerError: an id names two contents, or the hour was pruned. Nothing is written then.
         """
         if self.shelves.retired().has(partition.hour):
             raise LedgerError(
