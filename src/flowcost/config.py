@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from flowcost.access.settings import Access
 from flowcost.errors import ConfigError
 from flowcost.insights.budgets import Budget
 from flowcost.insights.destinations import Signals
@@ -61,6 +62,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rates: Annotated[Rates, Meta(description="rate books over the list")] = Rates()
     live: Annotated[settings.Live, Meta(description="from segments to hours")] = settings.Live()
     inbox: Annotated[settings.Inbox, Meta(description="what may wait")] = settings.Inbox()
+    access: Annotated[Access, Meta(description="who may ask")] = Access()
     budgets: Annotated[tuple[Budget, ...], Meta(description="what may be spent in a month")] = ()
     signals: Annotated[Signals, Meta(description="who is told of it")] = Signals()
     retention: Annotated[settings.Retention, Meta(description="what is kept beside the ledger")] = (

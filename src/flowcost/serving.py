@@ -1,10 +1,34 @@
-"""The server put together from its configuration."""
+"""The server put together from its configuration: every part, and in which order they live."""
 
 from __future__ import annotations
 
+import fcntl
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from starlette.middleware import Middleware
+
+from flowcost import clock
+from flowcost.access.gate import Gate
 from flowcost.config import Config
+from flowcost.errors import NotPermittedError
+from flowcost.insights.alerting import Alerting
 from flowcost.ledger import Ledger
+from flowcost.price import RateBook, list_book, load_book
 from flowcost.server import application, process
+from flowcost.server.clusters import Clusters
+from flowcost.server.inbox import Inbox
+from flowcost.server.knowledge import Knowledge
+from flowcost.server.live import Live
+from flowcost.views import api, web
+from flowcost.views.authentication import Authentication
+from flowcost.views.service import Service
+
+LOG = logging.getLogger("flowcost.server")
+STATE = ".serve"  # below the ledger: what the server keeps beside the money
 
 
 def serve(config: Config) -> None:
@@ -13,6 +37,98 @@ def serve(config: Config) -> None:
     Raises:
         FlowcostError: it cannot start; what is in the way is named.
     """
-    Ledger.open(config.ledger.path, create=True)
     sock = process.listen(config.server)
-    process.run(application.build([]), config.server, sock)
+    with sock, parts(config) as service:
+        _greet(config, service)
+        built = application.build(
+            [*api.routes(service), *web.routes(service)],
+            [Middleware(Authentication, service=service)],
+        )
+        process.run(built, config.server, sock)
+
+
+@contextmanager
+def parts(config: Config, *, now: Callable[[], datetime] = clock.now) -> Iterator[Service]:
+    """Yield the service of a configuration, with everything behind it running.
+
+    Raises:
+        FlowcostError: a part cannot start; the others are stopped again.
+    """
+    ledger = Ledger.open(config.ledger.path, create=True)
+    state = ledger.root / STATE
+    state.mkdir(mode=0o700, exist_ok=True)
+    rates = _rates(config.rates.books)
+    knowledge = Knowledge(state / "identities", config.inventory.path, config.inventory.tenants)
+    knowledge.check()
+    with ExitStack() as held:
+        held.enter_context(_alone(state))
+        gate = Gate(state, config.access, host=config.server.address[0], now=now)
+        held.callback(gate.close)
+        inbox = Inbox(state, config.inbox, now=now)
+        held.callback(inbox.close)
+        live = Live(
+            ledger,
+            inbox,
+            knowledge,
+            rates,
+            settings=config.live,
+            retention=config.retention,
+            now=now,
+        )
+        alerting = Alerting(
+            ledger,
+            state / "signals.sqlite",
+            budgets=config.budgets,
+            settings=config.signals,
+            now=now,
+        )
+        held.callback(alerting.stop)
+        if inbox.begun_empty or inbox.salvaged:
+            live.teach(inbox)
+        if inbox.salvaged:
+            LOG.error("%s", inbox.salvaged)
+        live.start()
+        held.callback(live.close)
+        alerting.start()
+        yield Service(
+            ledger=ledger,
+            inbox=inbox,
+            live=live,
+            clusters=Clusters(inbox),
+            budgets=alerting,
+            incidents=alerting,
+            now=now,
+            access=gate,
+        )
+
+
+def _rates(books: Sequence[Path]) -> RateBook:
+    book = list_book()
+    for path in books:
+        book, findings = load_book(path, book)
+        for finding in findings:
+            LOG.warning("rate book %s: %s %s", path, finding.subject, finding.hint)
+    return book
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Hold the state for one server; the kernel frees it when the process dies."""
+    with (state / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise NotPermittedError(
+                f"{state.parent} is served by another process",
+                hint="stop it, or name another ledger",
+            ) from None
+        yield
+
+
+def _greet(config: Config, service: Service) -> None:
+    if service.access.is_open:
+        LOG.warning(
+            "open: whoever reaches %s is the administrator of tenant default, because it is on "
+            "loopback and no access is configured",
+            config.server.listen,
+        )

@@ -82,7 +82,8 @@ def test_each_part_of_the_name_tells_segments_apart(inbox):
     ],
 )
 def test_what_cannot_be_booked_is_refused_and_counted(tmp_path, tenant, cluster, one, said):
-    inbox = Inbox(tmp_path, now=lambda: NOW, oldest=lambda: NOW - timedelta(days=3))
+    inbox = Inbox(tmp_path, now=lambda: NOW)
+    inbox.oldest = lambda: NOW - timedelta(days=3)
     with pytest.raises(SegmentError, match=said):
         inbox.put(tenant, cluster, one)
     assert inbox.counters.refused == 1

@@ -1,12 +1,21 @@
-"""`flowcost serve` as a process: it answers, and ends when it is told to."""
+"""`flowcost serve` as a process: it answers, books what is posted, and ends when it is told to."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from flowcost import clock, segment
+from tests.server.posting import both_ends
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if "FLOWCOST" not in name}
 
@@ -42,3 +51,58 @@ def test_it_answers_and_ends_in_order(tmp_path):
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
         assert "drained and stopped" in process.stderr.read()
+
+
+def post(url, one):
+    """Post a segment as an agent does; return the status and what was said."""
+    request = urllib.request.Request(
+        f"{url}/v1/segments",
+        segment.deflate(segment.encode(one)),
+        {"content-type": segment.CONTENT_TYPE, "content-encoding": "deflate"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def booked(url):
+    """Return the bytes by direction that the API tells."""
+    status, text = get(f"{url}/v1/costs?by=direction")
+    assert status == 200
+    return {row["direction"]: row["bytes"] for row in json.loads(text)["rows"]}
+
+
+def eventually(check, seconds=60):
+    """Wait until `check()` holds."""
+    until = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < until, "too late"
+        time.sleep(0.3)
+
+
+def test_what_is_posted_is_told_by_the_api_and_outlives_the_process(tmp_path):
+    hour = clock.hour_of(datetime.now(UTC) - timedelta(minutes=5))
+    arguments = ("--ledger", str(tmp_path / "ledger"))
+    with served(*arguments) as (process, url):
+        for number in range(3):
+            for one in both_ends(number, 1000, at=number, hour=hour):
+                expected = {"acknowledged": [one.epoch, one.sequence]}
+                assert post(url, one) == (200, expected)
+        eventually(lambda: booked(url) == {"receive": 3300, "transmit": 3300})
+        one = both_ends(9, 1000, at=20, hour=hour)[0]
+        assert post(url, one)[0] == 200
+        process.kill()
+    with served(*arguments) as (process, url):
+        eventually(lambda: booked(url) == {"receive": 3400, "transmit": 4300})
+        assert post(url, one)[0] == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_one_ledger_has_one_server(tmp_path):
+    ledger = str(tmp_path / "ledger")
+    taken = pytest.raises(AssertionError, match="served by another")
+    with served("--ledger", ledger), taken, served("--ledger", ledger):
+        pass

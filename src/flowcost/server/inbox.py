@@ -84,7 +84,8 @@ class Inbox:
     """The inbox in one folder, held by one process.
 
     `salvaged` says what was kept of a damaged file; `begun_empty` whether there was no file, so
-    that receipts must be learnt from the hours (`learn`).
+    that receipts must be learnt from the hours (`learn`). Windows that start before `oldest()` are
+    refused.
 
     Raises:
         NotPermittedError: the file cannot be opened.
@@ -96,12 +97,12 @@ class Inbox:
         limits: Limits | None = None,
         *,
         now: Callable[[], datetime] = clock.now,
-        oldest: Callable[[], datetime] = lambda: clock.EARLIEST,
     ) -> None:
         self.path = folder / NAME
         self.limits = limits or Limits()
         self.counters = Counters()
-        self._now, self._oldest = now, oldest
+        self._now = now
+        self.oldest: Callable[[], datetime] = lambda: clock.EARLIEST
         self._codec = pa.Codec("zstd", compression_level=1)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.begun_empty = not self.path.exists()
@@ -142,7 +143,7 @@ class Inbox:
             BusyError: too much waits, or the disk is full.
         """
         try:
-            posted = read(tenant, cluster, body, oldest=self._oldest())
+            posted = read(tenant, cluster, body, oldest=self.oldest())
         except SegmentError:
             self.counters.refused += 1
             raise

@@ -65,6 +65,7 @@ class Live:
         self._retiring = Retiring(
             self.shelf, inbox, knowledge.layers, self.engine, retention or Retention()
         )
+        inbox.oldest = self.oldest
         self._dirty: set[Place] = set()
         self._stale: set[Place] = set()  # open hours that newer knowledge bears upon
         self._folded: dict[Place, int] = {}  # segments that no ledger hour has yet
@@ -100,6 +101,23 @@ class Live:
             waiting=waiting + folded,
             waiting_bytes=size,
             troubles=tuple(text for text in (*troubles, *shared) if text),
+        )
+
+    def oldest(self) -> datetime:
+        """Return the start of the first window that may still be posted."""
+        pruned = self._ledger.shelves.retired().hours
+        kept = clock.parse(pruned) if pruned else clock.EARLIEST
+        return max(kept, self._retiring.oldest(self._now()), clock.EARLIEST)
+
+    def teach(self, inbox: Inbox) -> None:
+        """Tell an inbox that lost its receipts what the hours hold."""
+        inbox.learn(
+            (
+                (tenant, one.cluster, one.node, one.boot, one.epoch),
+                one.window_end,
+                one.runs,
+            )
+            for tenant, one in self.shelf.receipts()
         )
 
     def round(self) -> None:
