@@ -65,7 +65,6 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     access: Annotated[Access, Meta(description="who may ask")] = Access()
     budgets: Annotated[tuple[Budget, ...], Meta(description="what may be spent in a month")] = ()
     signals: Annotated[Signals, Meta(description="who is told of it")] = Signals()
-    access: Annotated[Access, Meta(description="who may ask")] = Access()
     retention: Annotated[settings.Retention, Meta(description="what is kept beside the ledger")] = (
         settings.Retention()
     )
