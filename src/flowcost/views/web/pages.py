@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -19,7 +20,22 @@ from flowcost.errors import (
     UnauthenticatedError,
 )
 from flowcost.views.service import Service
-from flowcost.views.web import charge, charges, completion, conversations, overview, same
+from flowcost.views.web import (
+    budgets,
+    charge,
+    charges,
+    clusters,
+    completion,
+    conversations,
+    cost,
+    coverage,
+    findings,
+    incidents,
+    overview,
+    rates,
+    reconcile,
+    same,
+)
 from flowcost.views.web.asked import Asked, asked
 from flowcost.views.web.frame import HEADERS, THEMES, page
 from flowcost.views.web.question import address
@@ -31,6 +47,13 @@ PAGES: dict[str, Show] = {
     "/": overview.show,
     "/conversations": conversations.show,
     "/charges": charges.show,
+    "/cost": cost.show,
+    "/findings": findings.show,
+    "/budgets": budgets.show,
+    "/coverage": coverage.show,
+    "/rates": rates.show,
+    "/reconcile": reconcile.show,
+    "/clusters": clusters.show,
 }
 # Answers that take more than a question.
 PARTS: dict[str, Show] = {
@@ -55,6 +78,7 @@ def routes(service: Service) -> list[BaseRoute]:
         ),
         Route("/help", _help),
         Route("/theme", _theme, methods=["POST"]),
+        Route("/incidents/{id}", partial(_moved, service=service), methods=["POST"]),
     ]
 
 
@@ -98,9 +122,20 @@ def _help(request: Request) -> Response:
     return page(request, "help.html")
 
 
+async def _moved(request: Request, *, service: Service) -> Response:
+    try:
+        form = await incidents.form_of(request)
+        return await run_in_threadpool(incidents.move, request, service, form)
+    except FlowcostError as error:
+        return trouble(request, error)
+
+
 async def _theme(request: Request) -> Response:
     """Keep the choice of colours and go back; only to an address of our own."""
-    form = dict(parse_qsl((await request.body())[:4096].decode("ascii", "replace")))
+    try:
+        form = await incidents.form_of(request)
+    except FlowcostError as error:
+        return trouble(request, error)
     theme, back = form.get("theme", ""), form.get("back", "/")
     parts = urlsplit(back)
     own = back.startswith("/") and not (parts.scheme or parts.netloc) and "\\" not in back

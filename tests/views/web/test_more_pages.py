@@ -1,0 +1,261 @@
+"""The other pages: cost summary, coverage, rates, findings, budgets, clusters, and their states."""
+
+from datetime import UTC, datetime
+
+import pytest
+from starlette.testclient import TestClient
+
+from flowcost.access.principal import Principal, Role
+from flowcost.insights.budgets import BudgetState
+from flowcost.insights.incidents import Incident
+from flowcost.money import GIB, ONE
+from flowcost.views.service import ClusterState, LiveState
+from flowcost.views.web.cost import gib
+from tests.conftest import CART, CHECKOUT, INTERNET, S3, charge
+from tests.views.web.serving import ADMIN, VIEWER, Nothing, console
+from tests.views.web.test_pages import Page, get
+
+REGIONAL = "DataTransfer-Regional-Bytes"
+ALL = ["/cost", "/coverage", "/rates", "/findings", "/budgets", "/clusters", "/reconcile"]
+
+
+@pytest.fixture(scope="module")
+def client(shop):
+    with TestClient(console(shop), follow_redirects=False) as running:
+        yield running
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_every_page_answers_with_its_heading_and_current_link(client, page):
+    answer = client.get(page)
+    assert answer.status_code == 200
+    found = Page(answer.text)
+    assert ("a", "aria-current", "page") in found.attributes
+    assert found.inline == []
+
+
+@pytest.mark.parametrize("page", ALL)
+def test_every_page_has_a_state_without_data(make_ledger, page):
+    answer = TestClient(console(make_ledger([]))).get(page)
+    assert answer.status_code == 200
+
+
+def test_teams_add_up_and_the_unattributed_is_one(client):
+    page = get(client, "/cost?v=1&last=all")
+    assert [row[:4] for row in page.tables["teams-table"]] == [
+        ["team", "list cost", "share", "bytes"],
+        ["storefront", "$0.29", "93.5 %", "104 GiB"],
+        ["(unattributed)", "$0.01", "3.2 %", "3.0 GiB"],
+        ["payments", "$0.01", "3.2 %", "1.0 GiB"],
+    ]
+    assert "as of 2026-11-01" in page.text
+    assert "aws-list" in page.text
+    assert "account_bill" in page.text
+
+
+def test_a_pair_of_zones_counts_a_byte_once_and_is_chatty_from_a_gibibyte(client):
+    rows = get(client, "/cost?v=1&last=all").tables["pairs-table"]
+    assert ["shop/cart", "use1-az1 → use1-az2", "cross_az", "chatty", "1.0 GiB", "$0.02"] in rows
+    assert ["shop/cart", "use1-az1 → use1-az4", "cross_az", "chatty", "1.0 GiB", "$0.02"] in rows
+
+
+def test_a_small_pair_is_listed_and_is_not_chatty(make_ledger):
+    small = {"operation": "InterZone-Out", "bytes": 1 << 20, "quantity": 1 << 20}
+    ledger = make_ledger([charge("cross_az", REGIONAL, **small, local=CHECKOUT, remote=CART)])
+    rows = get(TestClient(console(ledger)), "/cost").tables["pairs-table"]
+    assert [row[1:5] for row in rows[1:]] == [["use1-az2 → use1-az1", "cross_az", "ok", "0.00 GiB"]]
+
+
+def test_without_rates_no_dollar_is_claimed(make_ledger):
+    ledger = make_ledger([charge("cross_az", price=False, bytes=10 * GIB, quantity=10 * GIB)])
+    page = get(TestClient(console(ledger)), "/cost")
+    assert "Volume only." in page.text
+    assert "volume-only" in page.text
+    assert page.tables["teams-table"][1][:4] == ["storefront", "—", "100 %", "10.0 GiB"]
+    assert "$" not in page.text
+
+
+def test_without_zones_the_page_says_so(make_ledger):
+    away = {"local": INTERNET, "remote": INTERNET}
+    ledger = make_ledger([charge("unknown", price=False, bytes=1, quantity=1, **away)])
+    assert "Zones are not mapped." in get(TestClient(console(ledger)), "/cost").text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0.00 GiB"), (GIB // 2, "0.50 GiB"), (GIB, "1.0 GiB"), (10 * GIB, "10.0 GiB"),
+     (100 * GIB, "100 GiB"), (1234 * GIB, "1,234 GiB"), (GIB * 3 // 2, "1.5 GiB")],
+)  # fmt: skip
+def test_gibibytes_have_as_many_decimals_as_they_need(size, text):
+    assert gib(size) == text
+
+
+def test_coverage_names_rules_ends_and_missing_hours(client):
+    page = get(client, "/coverage?v=1&last=all")
+    assert page.tables["unknown-table"][1][0] == "test-unknown"
+    assert ["10.9.9.9", "unknown"] in [row[:2] for row in page.tables["unattributed-table"]]
+    assert "2 of 15" in page.text
+    assert "Hours without any data:" in page.text
+    assert "2 Nov 2026 11:00" in page.text
+
+
+def test_every_rate_shows_source_date_and_what_it_made(client):
+    page = get(client, "/rates?v=1&last=all")
+    rows = {(row[0], row[1]): row for row in page.tables["rates-table"][1:]}
+    nat = rows["NatGateway-Bytes", ""]
+    assert nat[3:10] == [
+        "0.045 USD/GiB", "2024-02-01", "aws-list", "2026-11-01, 2 d", "2.00 GiB", "$0.09", "29 %"
+    ]  # fmt: skip
+    assert rows["(unpriced)", ""][7:9] == ["3.00 GiB", "unpriced"]
+    assert "https://aws.amazon.com/ec2/pricing/on-demand/" in page.links
+
+
+def test_a_price_that_is_old_is_said_to_be(shop):
+    later = datetime(2027, 6, 1, tzinfo=UTC)
+    text = get(TestClient(console(shop, now=later)), "/rates").text
+    assert "The oldest price was read 212 days ago." in text
+
+
+def test_a_saving_leads_to_its_evidence(make_ledger):
+    nat = {"via": "nat-1", "resource_id": "nat-1", "quantity": 2 * GIB, "bytes": 2 * GIB}
+    ledger = make_ledger([charge("nat_gateway", "NatGateway-Bytes", remote=S3, **nat)])
+    client = TestClient(console(ledger))
+    page = get(client, "/findings")
+    assert "saves $0.09" in page.text
+    (evidence,) = {link for link in page.links if "NatGateway" in link}
+    assert "$0.09" in get(client, evidence).text
+
+
+class Budgets(Nothing):
+    def states(self, tenant, month=None):
+        assert tenant == "t1"
+        return [
+            BudgetState(kind="namespace", name="shop", month=month, limit=100 * ONE,
+                        spent=81 * ONE, unpriced_bytes=0, crossed=(80,)),
+            BudgetState(kind="team", name='pay"ments', month=month, limit=ONE, spent=2 * ONE,
+                        unpriced_bytes=GIB, crossed=(80, 100)),
+            BudgetState(kind="team", name="storefront", month=month, limit=ONE, spent=0,
+                        unpriced_bytes=0, crossed=()),
+        ]  # fmt: skip
+
+
+def test_budgets_say_what_is_left_and_lead_to_their_charges(shop):
+    client = TestClient(console(shop, budgets=Budgets()))
+    page = get(client, "/budgets")
+    rows = page.tables["budgets-this-month-table"][1:]
+    assert [row[1] for row in rows] == ["80 % reached", "exceeded", "within"]
+    assert rows[1][2:7] == ["$2.00", "$1.00", "200 %", "-$1.00", "1.00 GiB"]
+    assert "1 exceeded this month." in page.text
+    link = next(link for link in page.links if "storefront" in link)
+    assert link.startswith("/?v=1&filter=owner.team+=+storefront&from=2026-11-01&to=2026-12-01")
+    assert client.get(link).status_code == 200
+
+
+def test_who_is_scoped_sees_the_budgets_of_their_own(shop):
+    ann = Principal(tenant="t1", subject="ann", namespaces=("shop",))
+    page = get(TestClient(console(shop, ann, budgets=Budgets())), "/budgets")
+    assert [row[0] for row in page.tables["budgets-this-month-table"][1:]] == ["namespace: shop"]
+
+
+def test_who_is_scoped_sees_only_charges_of_their_own(shop):
+    pay = Principal(tenant="t1", subject="pay", owners=("payments",))
+    page = get(TestClient(console(shop, pay)), "/?v=1&by=conversation&last=all")
+    assert [row[0] for row in page.tables["rows-table"][1:]] == ["shop/cart <-> shop/checkout"]
+    assert "scoped" in page.text
+
+
+INCIDENT = Incident(
+    id="i1", tenant="t1", kind="cost.budget_exceeded", severity="warning",
+    title="Budget of payments exceeded", summary="$0.20 of $0.15 in 2026-11",
+    until=datetime(2026, 12, 1, tzinfo=UTC), target="team:payments", attributes={},
+    occurred_at=datetime(2026, 11, 2, tzinfo=UTC),
+    opened_at=datetime(2026, 11, 2, tzinfo=UTC), state="open", signals=1, changes=(),
+)  # fmt: skip
+
+
+class Incidents(Nothing):
+    def __init__(self):
+        self.moved = []
+
+    def incidents(self, tenant, *, states=()):
+        return [INCIDENT]
+
+    def move(self, tenant, incident, state, *, who, reason=""):
+        self.moved.append((tenant, incident, state, who, reason))
+        return INCIDENT
+
+
+def test_an_editor_moves_an_incident_with_a_reason(shop):
+    incidents = Incidents()
+    editor = Principal(tenant="t1", subject="ed", role=Role.EDITOR)
+    client = TestClient(console(shop, editor, incidents=incidents), follow_redirects=False)
+    page = get(client, "/findings")
+    assert "$0.20 of $0.15" in page.text
+    answer = client.post("/incidents/i1", data={"state": "dismissed", "reason": " known "})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/findings#incidents")
+    assert incidents.moved == [("t1", "i1", "dismissed", "ed", "known")]
+
+
+def test_a_viewer_cannot_move_one_and_sees_no_form(shop):
+    incidents = Incidents()
+    client = TestClient(console(shop, VIEWER, incidents=incidents))
+    assert ("form", "action", "/incidents/i1") not in get(client, "/findings").attributes
+    assert client.post("/incidents/i1", data={"state": "resolved"}).status_code == 403
+    assert incidents.moved == []
+
+
+@pytest.mark.parametrize(
+    "headers", [{"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}]
+)
+def test_another_site_cannot_move_one(shop, headers):
+    incidents = Incidents()
+    client = TestClient(console(shop, ADMIN, incidents=incidents))
+    answer = client.post("/incidents/i1", data={"state": "resolved"}, headers=headers)
+    assert answer.status_code == 403
+    assert incidents.moved == []
+
+
+def test_an_incident_that_is_not_there_is_not_found(shop):
+    client = TestClient(console(shop, ADMIN, incidents=Incidents()))
+    assert client.post("/incidents/i2", data={"state": "resolved"}).status_code == 404
+
+
+class Fleet(Nothing):
+    def states(self, tenant, month=None):
+        return [
+            ClusterState(cluster="prod", nodes=3, watch="watching", pods=120,
+                         last_segment=datetime(2026, 11, 3, 2, 58, tzinfo=UTC)),
+            ClusterState(cluster="dev", nodes=0, last_segment=None, watch="broken",
+                         watch_error="401 from the API server"),
+        ]  # fmt: skip
+
+    def state(self, tenant):
+        return LiveState(
+            posted_until=datetime(2026, 11, 3, 3, tzinfo=UTC), closed_until=None, waiting=4,
+            waiting_bytes=2048, troubles=("the disk is full",),
+        )  # fmt: skip
+
+
+def test_clusters_say_who_reports_and_what_is_wrong(shop):
+    page = get(TestClient(console(shop, clusters=Fleet(), live=Fleet())), "/clusters")
+    assert page.tables["clusters-table"][1:] == [
+        ["prod", "3", "2 min ago", "watching", "120", ""],
+        ["dev", "0", "never", "broken", "0", "401 from the API server"],
+    ]
+    assert "the disk is full" in page.text
+    assert "4 segments" in page.text
+
+
+def test_nobody_gets_a_page_that_offers_to_sign_in(shop):
+    client = TestClient(console(shop, None))
+    for page in ["/", "/charges", *ALL, "/costs.csv", "/complete"]:
+        answer = client.get(page)
+        assert answer.status_code == 401, page
+        assert "storefront" not in answer.text
+    assert "/login" in Page(client.get("/").text).links[-3:] or "Sign in" in client.get("/").text
+
+
+def test_agents_get_no_page(shop):
+    agents = Principal(tenant="t1", subject="agents of prod", cluster="prod")
+    for page in ["/", "/charges", *ALL, "/costs.csv"]:
+        assert TestClient(console(shop, agents)).get(page).status_code == 403, page
