@@ -23,7 +23,7 @@ from flowcost.server.clusters import Clusters
 from flowcost.server.inbox import Inbox
 from flowcost.server.knowledge import Knowledge
 from flowcost.server.live import Live
-from flowcost.views import api, web
+from flowcost.views import api, sign_in, web
 from flowcost.views.authentication import Authentication
 from flowcost.views.service import Service
 
@@ -41,7 +41,7 @@ def serve(config: Config) -> None:
     with sock, parts(config) as service:
         _greet(config, service)
         built = application.build(
-            [*api.routes(service), *web.routes(service)],
+            [*api.routes(service), *sign_in.routes(service), *web.routes(service)],
             [Middleware(Authentication, service=service)],
         )
         process.run(built, config.server, sock)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+from flowcost.address import network, pack
+
+_LOOPBACK = (network("127.0.0.0/8"), network("::1"))
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches `host`."""
-    return host in _LOOPBACK or host.startswith("127.")
+    """Return whether only this machine reaches `host`: a name or an address, without a port."""
+    if host == "localhost":
+        return True
+    try:
+        packed = pack(host)
+    except ValueError:
+        return False  # a name like 127.0.0.1.example.org is somebody's
+    return any(first <= packed <= last for first, last in _LOOPBACK)
 
 
 def check_url(url: str) -> None:

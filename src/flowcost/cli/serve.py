@@ -10,14 +10,20 @@ from msgspec.structs import replace
 
 from flowcost import config, serving
 from flowcost.cli.config import file_option, found
+from flowcost.cli.token import token
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @file_option
 @click.option("--ledger", "ledger", type=click.Path(path_type=Path), help="Folder of the ledger.")
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen. Default: 127.0.0.1:8080.")
-def command(*, path: Path | None, ledger: Path | None, listen: str | None) -> None:
+@click.pass_context
+def command(
+    context: click.Context, *, path: Path | None, ledger: Path | None, listen: str | None
+) -> None:
     """Run the server until it is told to end (SIGTERM): it then drains, flushes and exits 0."""
+    if context.invoked_subcommand:
+        return
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     settings = config.load(found(path))
     if ledger:
@@ -28,3 +34,6 @@ def command(*, path: Path | None, ledger: Path | None, listen: str | None) -> No
         except ValueError as error:
             raise click.UsageError(f"--{error}") from None
     serving.serve(settings)
+
+
+command.add_command(token)

@@ -8,7 +8,7 @@ known of identities and rates: a batch run and a live server write the same byte
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -107,17 +107,22 @@ def attribute_hour(
     else:
         con.execute("CREATE OR REPLACE TEMP VIEW flows AS FROM logged")
     inputs = (*((index.input,) if index.segments else ()), *logs.inputs)
+    filled: set[Partition] = set()
+
+    def inputs_of(partition: Partition) -> Sequence[Input]:
+        filled.add(partition)
+        return inputs
+
     attributed = attribute(
         con,
         World(con, resolution),
         rates,
         ledger,
-        lambda _: inputs,
+        inputs_of,
         assume_provider=logs.assume_provider,
     )
-    return replace(
-        attributed, partitions=(*attributed.partitions, *_drop_empty(con, ledger, index))
-    )
+    empty = _drop_others(ledger, index, filled)
+    return replace(attributed, partitions=(*attributed.partitions, *empty))
 
 
 def resolution_of(
@@ -210,19 +215,10 @@ def _logged(con: DuckDBPyConnection, index: Index, agents: str, logs: Logs) -> N
     con.execute(f"CREATE OR REPLACE TEMP VIEW logged AS {' UNION ALL '.join(parts)}")
 
 
-def _drop_empty(con: DuckDBPyConnection, ledger: Ledger, index: Index) -> Sequence[Partition]:
+def _drop_others(ledger: Ledger, index: Index, filled: Collection[Partition]) -> list[Partition]:
     """Remove the hour's partitions that nothing is charged in now, and return them."""
-    filled = {
-        cluster
-        for (cluster,) in con.execute(
-            "SELECT DISTINCT cluster FROM charged WHERE tenant = ?", [index.tenant]
-        ).fetchall()
-    }
-    stale = [
-        manifest.partition
-        for manifest in ledger.manifests(index.hour, index.hour + HOUR, tenant=index.tenant)
-        if manifest.cluster not in filled
-    ]
-    for partition in stale:
+    hour = ledger.manifests(index.hour, index.hour + HOUR, tenant=index.tenant)
+    empty = [manifest.partition for manifest in hour if manifest.partition not in filled]
+    for partition in empty:
         ledger.drop(partition)
-    return stale
+    return empty

@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Route
 
+from flowcost.views import problems
+
 Background = Callable[[], AbstractContextManager[object]]
 
 
@@ -35,7 +37,10 @@ def build(
             await run_in_threadpool(held.__exit__, None, None, None)
 
     return Starlette(
-        routes=[Route("/healthz", _alive), *routes], middleware=list(middleware), lifespan=lifespan
+        routes=[Route("/healthz", _alive), *routes],
+        middleware=list(middleware),
+        exception_handlers=problems.HANDLERS,
+        lifespan=lifespan,
     )
 
 

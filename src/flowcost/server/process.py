@@ -54,6 +54,7 @@ def run(application: ASGIApp, settings: Server, sock: socket.socket) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # who sends is who connects; `[access.proxy]` decides whom to believe
         timeout_graceful_shutdown=int(settings.drain.total_seconds()),
         ssl_certfile=tls.certificate,
         ssl_keyfile=tls.key,
