@@ -3,8 +3,8 @@
     python -m benchmarks.gen_ledger OUT [--pods 50000] [--hours 720]
 
 Pods belong to workloads, workloads to namespaces and teams. Each pod talks to two others in an
-hour, one of them always the same; half of it crosses zones, some goes to the internet or through a
-NAT gateway, some cannot be classified. Both ends of what crosses zones are charged.
+hour, of workloads that its own always talks to; most of it crosses zones, some goes to the internet
+or through a NAT gateway, some cannot be classified. Both ends of what crosses zones are charged.
 """
 
 from __future__ import annotations
@@ -40,14 +40,20 @@ PATHS = (
 
 HOUR = """
 CREATE OR REPLACE TEMP TABLE hour_charges AS
-WITH talks AS (
-    SELECT p.no, p.id, peer.id AS other, k,
-           CASE WHEN (p.no + k) % 16 < 6 THEN 0 WHEN (p.no + k) % 16 < 12 THEN 1
-                WHEN (p.no + k) % 16 < 14 THEN 3 WHEN (p.no + k) % 16 < 15 THEN 4 ELSE 5 END AS way,
+WITH peers AS (
+    SELECT no, id, k, no // $size AS workload,
+           CASE WHEN k = 0 THEN (no // $size * 7 + 13) % $workloads
+                ELSE (no // $size * 31 + hash(no, $hour // 6) % 6 * 97 + 7) % $workloads END::BIGINT
+           * $size + (hash(no, k, $hour) % $size)::BIGINT AS other_no
+    FROM pods CROSS JOIN (VALUES (0), (1)) AS t(k)
+),
+talks AS (
+    SELECT p.id, other.id AS other,
+           CASE WHEN k = 1 AND workload % 16 = 13 THEN 3 WHEN k = 1 AND workload % 16 = 14 THEN 4
+                WHEN k = 1 AND workload % 16 = 15 THEN 5
+                WHEN p.no % 3 = other.no % 3 THEN 0 ELSE 1 END AS way,
            1000 + (hash(p.no, k, $hour) % 50000000)::BIGINT AS size
-    FROM pods p CROSS JOIN (VALUES (0), (1)) AS t(k)
-    JOIN pods peer ON peer.no = CASE WHEN k = 0 THEN (p.no * 7 + 13) % $pods
-        ELSE (hash(p.no, $hour // 6) % $pods)::BIGINT END
+    FROM peers p JOIN pods other ON other.no = p.other_no
 ),
 legs AS (
     SELECT id, other, way, size, 'transmit' AS direction FROM talks
@@ -90,7 +96,12 @@ def write(out: Path, pods: int, hours: int) -> None:
     with duckdb.connect() as con:
         _dimensions(con, identities)
         for hour in range(hours):
-            values = {"hour": hour, "pods": pods, "internet": internet}
+            values = {
+                "hour": hour,
+                "size": PODS_OF_A_WORKLOAD,
+                "workloads": pods // PODS_OF_A_WORKLOAD,
+                "internet": internet,
+            }
             con.execute(HOUR, values)
             queries = {
                 "charges": f"SELECT {', '.join(c.name for c in CHARGES)} FROM hour_charges",

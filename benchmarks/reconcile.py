@@ -2,14 +2,18 @@
 
     python -m benchmarks.reconcile [--lines 10000000] [--memory 2GiB] [--form parquet|csv]
 
-A bill of which one line in four is network, and a ledger that holds nearly all of them. Each run
-is a process of its own, so that its resident peak is its own. The figures are ratios in one run.
+A bill of which one line in four is network, and a ledger that holds nearly all of them, at one
+charge per cell. The bare scan reads what a reconciliation has to read and nothing else: it hashes
+`COLUMNS` of all lines of the bill (every column that some step of reconciling asks for) and
+`CHARGE_COLUMNS` of all charges of the ledger, because a minimum or a count would be read off the
+footers. Each run is a process of its own, so that its resident peak is its own; the sides run in
+turn, and the table shows medians.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,11 +21,13 @@ import time
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import duckdb
 
 from flowcost.bill import read
-from flowcost.bill.reconcile import engine, reconcile
+from flowcost.bill.engine import engine
+from flowcost.bill.reconcile import reconcile
 from flowcost.bill.report import compared, residuals, summary
 from flowcost.ledger import Input, Ledger, Partition
 from flowcost.schema import CHARGES, IDENTITY_FIELDS
@@ -58,6 +64,21 @@ COLUMNS = (
 )
 
 
+# Which part of the ledger is read.
+CHARGE_COLUMNS = (
+    "hour",
+    "payer_account",
+    "resource_id",
+    "usage_type",
+    "operation",
+    "unit",
+    "provenance",
+    "local_id",
+    "quantity",
+    "list_cost",
+)
+
+
 def world(con: duckdb.DuckDBPyConnection, lines: int) -> None:
     """Create `used`: one row per cell, in a quarter of the lines."""
     cells = lines // 4
@@ -79,8 +100,6 @@ def world(con: duckdb.DuckDBPyConnection, lines: int) -> None:
 
 def write_bill(con: duckdb.DuckDBPyConnection, lines: int, path: Path) -> None:
     """Write the bill: the used cells and three times as many lines of other services."""
-    text = "VARCHAR" if path.suffix != ".parquet" else "DOUBLE"
-    options = "(FORMAT csv, HEADER, COMPRESSION gzip)" if text == "VARCHAR" else "(FORMAT parquet)"
     con.execute(
         f"""
         COPY (
@@ -110,14 +129,26 @@ def write_bill(con: duckdb.DuckDBPyConnection, lines: int, path: Path) -> None:
                    hour + INTERVAL 1 HOUR AS line_item_usage_end_date,
                    usage_type AS line_item_usage_type, operation AS line_item_operation,
                    resource AS line_item_resource_id, 'USD' AS line_item_currency_code,
-                   CAST(quantity AS {text}) AS line_item_usage_amount,
+                   CAST(quantity AS DOUBLE) AS line_item_usage_amount,
                    '0.0100000000' AS line_item_unblended_rate,
-                   CAST(round(quantity * 0.01, 10) AS {text}) AS line_item_unblended_cost,
+                   CAST(round(quantity * 0.01, 10) AS DOUBLE) AS line_item_unblended_cost,
                    unit AS pricing_unit, 'us-east-1' AS product_region_code,
                    'description of ' || usage_type AS line_item_line_item_description
             FROM (SELECT * FROM network UNION ALL SELECT * FROM others) ORDER BY hour, n % 977
-        ) TO '{path}' {options}
+        ) TO '{path}' (FORMAT parquet)
         """
+    )
+
+
+def write_text(con: duckdb.DuckDBPyConnection, path: Path, text: Path) -> None:
+    """Write the bill at `path` again as text, with ten places as AWS prints them."""
+    printed = ", ".join(
+        f"printf('%.10f', {name}) AS {name}"
+        for name in ("line_item_usage_amount", "line_item_unblended_cost")
+    )
+    con.execute(
+        f"COPY (SELECT * REPLACE ({printed}) FROM '{path}') TO '{text}'"
+        " (FORMAT csv, HEADER, COMPRESSION gzip)"
     )
 
 
@@ -168,14 +199,17 @@ def write_ledger(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
         ledger.put(con, Partition("t", "c", moment), queries, [Input("used", "0")])
 
 
-def scan(path: Path, memory: str) -> None:
-    """Decode the needed columns and nothing else."""
+def scan(path: Path, ledger: Path, memory: str) -> None:
+    """Decode the needed columns of both sides and nothing else."""
     with engine(memory) as con:
         source = f"read_parquet('{path}')"
         if path.suffix != ".parquet":
             source = f"read_csv('{path}', all_varchar = true, header = true)"
-        # Hashing forces every value to be decoded; a min or max would be read off the footer.
-        con.execute(f"SELECT bit_xor(hash({', '.join(COLUMNS)})) FROM {source}")
+        charges = f"read_parquet('{ledger}/*/*/*/*/charges-*.parquet', hive_partitioning = false)"
+        for columns, relation in ((COLUMNS, source), (CHARGE_COLUMNS, charges)):
+            started = time.process_time()
+            con.execute(f"SELECT bit_xor(hash({', '.join(columns)})) FROM {relation}")
+            print(f"  scan of {len(columns)} columns: {time.process_time() - started:.2f} s of CPU")
 
 
 def run(path: Path, ledger: Path, memory: str) -> None:
@@ -197,27 +231,40 @@ def run(path: Path, ledger: Path, memory: str) -> None:
     print(f"  {found.lines} network lines: {steps}; residuals: {reasons}")
 
 
-def _child(*arguments: str) -> None:
+def _child(job: str, path: str, ledger: str, memory: str) -> None:
     started = time.perf_counter()
-    if arguments[0] == "scan":
-        scan(Path(arguments[1]), arguments[2])
-    else:
-        run(Path(arguments[1]), Path(arguments[2]), arguments[3])
-    wall = time.perf_counter() - started
-    used = resource.getrusage(resource.RUSAGE_SELF)
+    before = time.process_time()
+    {"scan": scan, "run": run}[job](Path(path), Path(ledger), memory)
+    wall, used = time.perf_counter() - started, time.process_time() - before
     # Not ru_maxrss: a child inherits its parent's.
     status = Path("/proc/self/status").read_text(encoding="ascii")
     peak = int(status.partition("VmHWM:")[2].split()[0]) // 1024
-    print(f"{wall:.3f} {used.ru_utime + used.ru_stime:.3f} {peak}")
+    print(f"{wall:.3f} {used:.3f} {peak}")
 
 
-def _timed(*arguments: str) -> tuple[float, float, int]:
+Timed = tuple[float, float, int]
+
+
+def _timed(*arguments: str) -> Timed:
     command = [sys.executable, "-m", "benchmarks.reconcile", "--child", *arguments]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     *notes, last = out.splitlines()
-    print("\n".join(notes), end="\n" if notes else "")
+    print("\n".join(notes), end="\n" if notes else "", flush=True)
     wall, cpu, peak = last.split()
     return float(wall), float(cpu), int(peak)
+
+
+def _prepare(folder: Path, lines: int, form: str) -> Path:
+    """Write the bill and the ledger, unless an earlier run left them there."""
+    bill, text = folder / "bill.parquet", folder / "bill.csv.gz"
+    with duckdb.connect(config={"temp_directory": str(folder), "memory_limit": "4GiB"}) as con:
+        if not bill.exists() or not (folder / "ledger").exists():
+            world(con, lines)
+            write_bill(con, lines, bill)
+            write_ledger(con, folder / "ledger")
+        if form == "csv" and not text.exists():
+            write_text(con, bill, text)
+    return bill if form == "parquet" else text
 
 
 def main() -> None:
@@ -225,27 +272,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=10_000_000)
     parser.add_argument("--memory", default="2GiB")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--form", choices=["parquet", "csv"], default="parquet")
-    parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--keep", type=Path, help="folder for the files, kept for another run")
+    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         _child(*options.child)
         return
-    with tempfile.TemporaryDirectory(prefix="flowcost-bench-") as folder:
-        path = Path(folder, "bill.parquet" if options.form == "parquet" else "bill.csv.gz")
-        with duckdb.connect(config={"temp_directory": folder, "memory_limit": "4GiB"}) as con:
-            world(con, options.lines)
-            write_bill(con, options.lines, path)
-            write_ledger(con, Path(folder, "ledger"))
+    with tempfile.TemporaryDirectory(prefix="flowcost-bench-") as temporary:
+        folder = options.keep or Path(temporary)
+        folder.mkdir(exist_ok=True)
+        path = _prepare(folder, options.lines, options.form)
+        jobs = ("scan", "run")
+        found: dict[str, list[Timed]] = {job: [] for job in jobs}
         for _ in range(options.rounds):
-            bare, bare_cpu, bare_peak = _timed("scan", str(path), options.memory)
-            whole, cpu, peak = _timed("run", str(path), str(Path(folder, "ledger")), options.memory)
+            for job in jobs:
+                found[job].append(_timed(job, str(path), str(folder / "ledger"), options.memory))
         size = path.stat().st_size >> 20
-        print(f"{options.lines} lines, {options.form}, {size} MiB")
-        print(f"  scan      {bare:.2f} s, {bare_cpu:.2f} s of CPU, {bare_peak} MiB resident")
-        print(f"  reconcile {whole:.2f} s, {cpu:.2f} s of CPU, {peak} MiB resident")
-        print(f"  ratio     {whole / bare:.2f}, of CPU {cpu / bare_cpu:.2f}")
+    _print(found, f"{options.lines} lines, {options.form}, {size} MiB, {options.rounds} rounds")
+
+
+def _print(found: dict[str, list[Timed]], title: str) -> None:
+    middle = {
+        job: [median(column) for column in zip(*rows, strict=True)] for job, rows in found.items()
+    }
+    print(f"\n{title}; load {os.getloadavg()[0]:.1f}\n")
+    print("| job | seconds (median) | of CPU | resident MiB |\n|---|---|---|---|")
+    for job, name in (("scan", "bare scan of both sides"), ("run", "reconcile")):
+        wall, cpu, peak = middle[job]
+        print(f"| {name} | {wall:.2f} | {cpu:.2f} | {peak:.0f} |")
+    pairs = list(zip(found["run"], found["scan"], strict=True))
+    for index, name in enumerate(("seconds", "CPU")):
+        ratios = [one[index] / other[index] for one, other in pairs]
+        print(f"ratio of {name}: {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 if __name__ == "__main__":

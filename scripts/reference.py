@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -17,12 +17,14 @@ from msgspec import NODEFAULT
 
 from flowcost import cli, errors, schema, strict_toml
 from flowcost.agent import metrics as agent_metrics
+from flowcost.agent.exposition import Family
 from flowcost.agent.status import Status
 from flowcost.agent.tally import Tally
 from flowcost.classify import aws
 from flowcost.config import Config
 from flowcost.ledger.ends import ATTRIBUTE_BY_DOCS
 from flowcost.ledger.keys import keys
+from flowcost.views import series
 from scripts import api_page
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -100,17 +102,20 @@ def _errors(base: type[errors.FlowcostError]) -> Iterator[type[errors.FlowcostEr
 
 
 def metrics() -> Iterator[str]:
-    """Yield every metric the agent serves: names and labels are a public contract."""
-    yield from (
-        "# Metrics of the agent",
-        "",
-        "Served on `:9990/metrics`. Bytes are IP bytes on the",
-    )
-    yield from ("wire; dollars are list cost at the marginal rate, of the node's own ends.", "")
-    yield from ("| metric | type | labels | meaning |", "|---|---|---|---|")
-    for family in agent_metrics.families(Tally(), Status(), (), ""):
-        labels = ", ".join(f"`{label}`" for label in family.labels) or "—"
-        yield f"| `{family.name}` | {family.type} | {labels} | {family.help} |"
+    """Yield every metric of agent and server: names and labels are a public contract."""
+    yield from ("# Metrics", "", "## Agent", "", "Served on `:9990/metrics`. Bytes are IP bytes on")
+    yield "the wire; dollars are list cost at the marginal rate, of the node's own ends."
+    yield from _metric_table(agent_metrics.families(Tally(), Status(), (), ""))
+    yield from ("", "## Server", "", "Served on `/metrics` of `flowcost serve`, for the tenant and")
+    yield "scopes of whoever scrapes. Totals of the ledger are gauges: late data may lower them."
+    yield from _metric_table(series.ALL)
+
+
+def _metric_table(found: Iterable[Family | series.Series]) -> Iterator[str]:
+    yield from ("", "| metric | type | labels | meaning |", "|---|---|---|---|")
+    for one in found:
+        labels = ", ".join(f"`{label}`" for label in one.labels) or "—"
+        yield f"| `{one.name}` | {one.type} | {labels} | {one.help} |"
 
 
 def configuration() -> Iterator[str]:

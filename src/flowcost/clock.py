@@ -38,6 +38,12 @@ def day_of(instant: datetime) -> datetime:
     return hour_of(instant).replace(hour=0)
 
 
+def seconds_of_hour_left() -> float:
+    """Return the seconds until the next UTC hour begins, above 0."""
+    present = now()
+    return (hour_of(present) + HOUR - present).total_seconds()
+
+
 def month_of(instant: datetime) -> date:
     """Return the first day of the UTC calendar month that holds `instant`."""
     return instant.astimezone(UTC).date().replace(day=1)

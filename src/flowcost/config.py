@@ -59,6 +59,9 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: Annotated[settings.Server, Meta(description="where it listens")] = settings.Server()
     ledger: Annotated[Ledger, Meta(description="where the ledger is")] = Ledger()
     inventory: Annotated[Inventory, Meta(description="who addresses were")] = Inventory()
+    clusters: Annotated[
+        tuple[settings.Cluster, ...], Meta(description="Kubernetes clusters that are watched")
+    ] = ()
     rates: Annotated[Rates, Meta(description="rate books over the list")] = Rates()
     live: Annotated[settings.Live, Meta(description="from segments to hours")] = settings.Live()
     inbox: Annotated[settings.Inbox, Meta(description="what may wait")] = settings.Inbox()

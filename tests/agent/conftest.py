@@ -8,7 +8,8 @@ from flowcost.agent.capture import Capture, Settings
 from flowcost.agent.spool import Spool
 
 from . import wire as wires
-from .serving import serve  # noqa: F401 - a fixture
+from .ingest import ingest, token_file  # noqa: F401 - fixtures
+from .serving import certificate, serve  # noqa: F401 - fixtures
 
 SMALL = Settings(mtu=1500, flows=4096, cgroups=64, dns_bytes=1 << 16)
 

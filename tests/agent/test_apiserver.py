@@ -1,6 +1,4 @@
 import json
-import shutil
-import subprocess
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -70,21 +68,6 @@ def test_the_cluster_around_the_process_is_found_by_its_environment(tmp_path, to
     assert server
     assert server.url == "https://[fd00::1]:6443"
     assert in_cluster({}, tmp_path) is None
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1"
-    names = "-subj /CN=kubernetes -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run(
-        f"{command} {names} -keyout key.pem -out cert.pem".split(),
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
-    )
-    return tmp_path / "cert.pem", tmp_path / "key.pem"
 
 
 def test_the_server_is_known_by_the_clusters_own_authority_and_no_other(serve, token, certificate):

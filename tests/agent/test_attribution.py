@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from flowcost import clock, money
 from flowcost.address import V4_MAPPED, pack, unpack
-from flowcost.agent.attribution import JOINED, LOST, OVERFLOW, Attribution, no_join
+from flowcost.agent.attribution import Attribution
 from flowcost.agent.cgroups import Owner
 from flowcost.agent.conntrack import Backend, Dialed
+from flowcost.agent.conversations import JOINED, conversations, no_join
 from flowcost.agent.directory import Directory
 from flowcost.agent.dns import Names
 from flowcost.agent.drained import (
@@ -23,6 +24,7 @@ from flowcost.agent.drained import (
 )
 from flowcost.agent.identity import world
 from flowcost.agent.imds import Place
+from flowcost.agent.lines import LOST, OVERFLOW
 from flowcost.lab import objects, plan
 from flowcost.model import Direction, Path
 from flowcost.price import book_of, list_book
@@ -74,7 +76,7 @@ def row(remote, sent=(0, 0), received=(0, 0), cgroup=CART_CGROUP, local=None, po
     return cgroup, local or CART.v4, remote, port, flags, sent, received
 
 
-def drained(*rows, overflow=(), lost=None):
+def drained(*rows, overflow=(), lost=None, before=None):
     tables = {4: ([], []), 6: ([], [])}
     for cgroup, local, remote, port, flags, sent, received in rows:
         ends = pack(local), pack(remote)
@@ -98,11 +100,16 @@ def drained(*rows, overflow=(), lost=None):
             b"".join(COUNTERS.pack(*sent, *received, 0, 0) for _, sent, received in overflow),
         ),
         lost=lost or Lost(),
+        lost_before=before or Lost(),
     )
 
 
 def lines(attribution, *rows, backends=None, on=TODAY, **options):
-    return attribution.lines(drained(*rows, **options), knowing(backends or {}), now=0.0, on=on)
+    return attributed(attribution, drained(*rows, **options), knowing(backends or {}), on=on)
+
+
+def attributed(attribution, segment, join=no_join, on=TODAY):
+    return attribution.lines(segment, conversations(segment, join), now=0.0, on=on)
 
 
 def knowing(backends):
@@ -148,7 +155,7 @@ def test_only_connections_to_services_are_asked_for_some_thousands_at_a_time(att
 
     rows = [to_service(1 + port) for port in range(JOINED + 1)]
     segment = drained(*rows, row(CHECKOUT.v4, sent=(1, 1)))
-    found = attribution.lines(segment, join, now=0.0, on=TODAY)
+    found = attributed(attribution, segment, join)
     assert [len(one) for one in asked] == [JOINED, 1]
     assert asked[0][:2] == [dialed(1), dialed(2)]
     assert sum(line.bytes for line in found) == 1000 * (JOINED + 1) + 1
@@ -184,7 +191,7 @@ def test_on_a_hybrid_node_a_pod_is_told_by_its_address(attribution):
 def test_a_pod_the_api_has_not_told_of_keeps_its_uid_and_its_nodes_zone(attribution):
     segment = drained(row(CHECKOUT.v4, sent=(9, 1), cgroup=NEW_CGROUP, local="10.244.1.99"))
     assert attribution.unknown_pods(segment, 0.0)
-    (line,) = attribution.lines(segment, no_join, now=0.0, on=TODAY)
+    (line,) = attributed(attribution, segment)
     assert line.local.k8s_pod_uid == "0000-new"
     assert line.verdict.path is Path.CROSS_AZ
 
@@ -229,9 +236,9 @@ def test_overflow_is_booked_to_its_pod_without_a_peer(attribution):
 
 
 def test_losses_are_booked_once_to_the_node(attribution):
-    segment = drained(lost=Lost(transmitted_bytes=500, transmitted_packets=5))
     before = Lost(transmitted_bytes=200, transmitted_packets=2)
-    (line,) = attribution.lines(segment, no_join, now=0.0, on=TODAY, lost_before=before)
+    segment = drained(lost=Lost(transmitted_bytes=500, transmitted_packets=5), before=before)
+    (line,) = attributed(attribution, segment)
     assert line.verdict is LOST
     assert (line.local.k8s_node_name, line.bytes, line.packets) == ("node-a", 300, 3)
 

@@ -7,8 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from flowcost import money
-from flowcost.agent.attribution import Line
 from flowcost.agent.exposition import COUNTER, Family, MetricsServer, render
+from flowcost.agent.lines import Line
 from flowcost.agent.metrics import families
 from flowcost.agent.status import Status
 from flowcost.agent.tally import Tally
@@ -185,8 +185,8 @@ def test_labels_are_escaped():
 
 
 def test_the_page_and_the_health_are_served():
-    healthy = [True]
-    server = MetricsServer(("127.0.0.1", 0), lambda: "x 1\n", lambda: healthy[0])
+    health = [(True, "ok\n")]
+    server = MetricsServer(("127.0.0.1", 0), lambda: "x 1\n", lambda: health[0])
     try:
         url = f"http://127.0.0.1:{server.port}"
         with urllib.request.urlopen(f"{url}/metrics") as answer:
@@ -194,7 +194,7 @@ def test_the_page_and_the_health_are_served():
             assert answer.read() == b"x 1\n"
         with urllib.request.urlopen(f"{url}/healthz") as answer:
             assert answer.status == 200
-        healthy[0] = False
+        health[0] = False, "no drain lately\n"
         for path, status in (("/healthz", 503), ("/else", 404)):
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(f"{url}{path}")

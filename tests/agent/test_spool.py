@@ -1,7 +1,7 @@
 import pytest
 
 from flowcost.address import pack
-from flowcost.agent.drained import COUNTERS, KEY4, KEY6, Drained, Table, decode, encode
+from flowcost.agent.drained import COUNTERS, KEY4, KEY6, Drained, Lost, Table, decode, encode
 from flowcost.agent.initiators import Initiators
 from flowcost.agent.spool import Spool
 from flowcost.errors import NotPermittedError, SourceError
@@ -99,3 +99,25 @@ def test_a_half_written_file_is_thrown_away_at_the_next_start(tmp_path):
     (tmp_path / "x.tmp").write_bytes(b"half")
     Spool(tmp_path).close()
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_a_damaged_segment_is_set_aside_and_stops_none_of_the_others(tmp_path):
+    spool = Spool(tmp_path)
+    for sequence in (1, 2, 3):
+        path = spool.settle(spool.write(drained(sequence)))
+        if sequence == 2:
+            path.write_bytes(b"noise")
+    assert [segment.sequence for _, segment in spool.pending()] == [1, 3]
+    assert spool.damaged() == 1
+    assert [segment.sequence for _, segment in spool.pending()] == [1, 3]
+    assert [path.read_bytes() for path in spool.quarantine.iterdir()] == [b"noise"]
+    spool.close()
+    assert Spool(tmp_path).damaged() == 1
+
+
+def test_what_was_lost_since_the_drain_before_is_a_difference():
+    now, before = Lost(500, 5, 70, 1, 3), Lost(200, 2, 70, 1, 1)
+    segment = Drained(
+        boot="b", epoch=1, sequence=1, window_start=0, window_end=1, lost=now, lost_before=before
+    )
+    assert segment.lost_since() == Lost(300, 3, 0, 0, 2)

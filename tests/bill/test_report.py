@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from flowcost import money
 from flowcost.bill import read
 from flowcost.bill.diagnose import cause
+from flowcost.bill.engine import engine
 from flowcost.bill.rates import rate_book, tiers
-from flowcost.bill.reconcile import engine
 from flowcost.bill.report import agreement
 from flowcost.cli import main
 from flowcost.errors import BillError

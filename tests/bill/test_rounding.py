@@ -4,10 +4,18 @@ from decimal import Decimal
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flowcost.bill.rounding import bytes_of, bytes_sql, cost_of, cost_sql, quantity_of
+from flowcost.bill.rounding import (
+    bytes_of,
+    bytes_sql,
+    cost_of,
+    fraction_sql,
+    fractional_sql,
+    misrounded_sql,
+    quantity_of,
+)
 from flowcost.money import GIB
 from tests.bill.generator import SCALE, half_up
 
@@ -40,14 +48,51 @@ def test_the_cost_is_rounded_from_the_rounded_quantity():
     assert cost_of(Decimal("0.0000000005"), Decimal("0.1")) == Decimal("0.0000000001")
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_the_engine_rounds_as_python_does(sign):
+WHOLE = st.one_of(
+    st.integers(-(10**13), 10**13), st.integers(-(10**18), 10**18), st.integers(0, 10**6)
+)
+RATES = st.one_of(
+    st.sampled_from([0, 9 * 10**8, 45 * 10**7, 525 * 10**6, 10**8, 1, 3 * 10**10]),
+    st.integers(0, 10**12),
+)
+
+
+@pytest.mark.parametrize("kind", ["BIGINT", "HUGEINT"])
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(
+            WHOLE, RATES, st.sampled_from([GIB, 1, 10**9, 1 << 20, 1 << 40]), st.integers(-1, 1)
+        ),
+        min_size=1,
+    )
+)
+def test_the_engine_rounds_as_python_does(kind, rows):
+    rows = [row for row in rows if abs(row[0]) * row[2] < 10**28]
+    values = []
+    for digits, price, unit, off in [*rows, (0, 0, 1, 0)]:
+        paid = Decimal(price).scaleb(-10)
+        cost = int(cost_of(Decimal(digits).scaleb(-10), paid).scaleb(10)) + off
+        values.append(f"({digits}::{kind}, '{paid:f}'::DECIMAL(38,10), {unit}::BIGINT, {cost})")
+    given = f"(VALUES {', '.join(values)}) v(digits, price, unit, cost)"
     with duckdb.connect() as con:
-        for size, price in ((1, "0.09"), (12345678901, "0.045"), (1 << 50, "0.0525"), (504, "0.1")):
-            quantity = sign * quantity_of(size)
-            typed = [f"'{quantity:f}'::DECIMAL(38,10)", f"'{price}'::DECIMAL(38,10)"]
-            [(found, cost)] = con.execute(
-                f"SELECT {bytes_sql(typed[0], str(GIB))}, {cost_sql(*typed)}"
-            ).fetchall()
-            assert found == sign * size
-            assert Decimal(int(cost)).scaleb(-10) == cost_of(quantity, Decimal(price))
+        found = con.execute(
+            f"SELECT digits, price, unit, {bytes_sql('digits', 'unit')},"
+            f" {fractional_sql('digits', 'unit')}, cost,"
+            f" {misrounded_sql('cost', 'digits', 'price')} FROM ("
+            f"SELECT *, {fraction_sql('price')} FROM {given})"
+        ).fetchall()
+    for digits, price, unit, size, fractional, cost, misrounded in found:
+        quantity = Decimal(digits).scaleb(-10)
+        assert size == bytes_of(quantity, unit)
+        assert misrounded == (Decimal(cost).scaleb(-10) != cost_of(quantity, price))
+        # Off by more than the half digit that printing may have cost.
+        off = abs(digits * unit - size * SCALE)
+        assert fractional == (off > unit // 2 + 1)
+
+
+@given(size=st.integers(0, 1 << 50))
+def test_what_the_provider_prints_of_whole_bytes_is_never_fractional(size):
+    digits = int(quantity_of(size).scaleb(10))
+    off = abs(digits * GIB - size * SCALE)
+    assert off <= GIB // 2

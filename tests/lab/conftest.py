@@ -1,4 +1,5 @@
 import pytest
+from tests.agent.ingest import token_file  # noqa: F401 - a fixture
 
 from flowcost.agent import probe as bpf
 from flowcost.lab.cluster import Cluster, probe

@@ -9,12 +9,15 @@ import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.agent import ingest as servers
 from tests.agent import wire as wires
 
+from flowcost.address import pack
 from flowcost.agent import host
 from flowcost.agent import node as agent_node
 from flowcost.lab import objects, plan
 from flowcost.lab.wire import Count
+from flowcost.model import Direction, Initiator
 
 pytestmark = pytest.mark.lab
 
@@ -185,6 +188,99 @@ def test_the_last_round_is_done_when_the_agent_is_told_to_end(shop_cluster, node
     agent.page()
     agent.end()
     assert [path.name for path in (tmp_path / "spool").iterdir()] == ["lock"]
+
+
+class Posted:
+    """A server in the node's network, restarted at will; what it has taken survives."""
+
+    def __init__(self, space):
+        self.space, self.ingest = space, servers.Ingest()
+        self.server = space.call(servers.serve)
+        self.port = self.server.server_port
+        self.url = self.server.url
+        self.ingest = self.server.ingest
+
+    def stop(self):
+        servers.stop(self.server)
+
+    def start(self):
+        self.server = self.space.call(lambda: servers.serve(self.port, self.ingest))
+
+    def sent(self, uid):
+        flows = [
+            flow
+            for flow in self.ingest.flows()
+            if flow.local_uid == uid and flow.direction is Direction.TRANSMIT
+        ]
+        return Count(sum(flow.bytes for flow in flows), sum(flow.packets for flow in flows))
+
+    def until(self, uid, expected):
+        deadline = time.monotonic() + 20
+        while (found := self.sent(uid)) != expected and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return found
+
+
+@pytest.fixture
+def posted(shop_cluster):
+    server = Posted(shop_cluster.namespaces["node-a"])
+    yield server
+    server.stop()
+
+
+def test_every_flow_is_posted_with_the_backend_it_really_reached(
+    shop_cluster, node, posted, token_file, tmp_path
+):
+    for name in ("checkout-0", "checkout-1"):
+        shop_cluster.pods[name].call("serve_tcp", port=8080)
+    agent = node("--server", posted.url, "--token-file", str(token_file))
+    agent.page()
+    wire = talk(shop_cluster)
+    cart = shop_cluster.plan.pod("cart-0")
+    assert posted.until(cart.uid, wire) == wire
+    assert agent.until(wire) == wire  # the node's own page goes on
+    service = shop_cluster.plan.service("checkout")
+    backends = {pack(pod.v4) for pod in service.backends}
+    for segment in posted.ingest.segments.values():
+        assert (segment.cluster, segment.node) == ("lab", "node-a")
+    flows = [flow for flow in posted.ingest.flows() if flow.local_uid == cart.uid]
+    assert {flow.remote_address for flow in flows} <= backends
+    assert {flow.dialed_address for flow in flows} == {pack(service.v4)}
+    assert {flow.initiator for flow in flows} == {Initiator.LOCAL}
+    assert agent.value("flowcost_agent_posted_segments_total") > 0
+    code, said = agent.end()
+    assert code == 0
+    assert servers.TOKEN not in said
+    assert list((tmp_path / "spool" / "outbox").iterdir()) == []
+
+
+def test_kills_of_agent_and_server_lose_nothing_and_double_nothing(
+    shop_cluster, node, posted, token_file
+):
+    """Traffic goes on while the agent is killed and the server stops, hangs and breaks off."""
+    for name in ("checkout-0", "checkout-1"):
+        shop_cluster.pods[name].call("serve_tcp", port=8080)
+    options = ("--server", posted.url, "--token-file", str(token_file))
+    agent = node(*options)
+    agent.page()
+    whole = Count()
+    for turn in range(8):
+        posted.ingest.moods = ["reset", 500, "refuse to answer", 503][turn % 4 :]
+        whole += talk(shop_cluster)
+        if turn % 3 == 1:
+            posted.stop()
+        time.sleep(0.15 * (turn % 4))
+        agent.process.kill()
+        agent.process.wait()
+        whole += talk(shop_cluster)
+        if turn % 3 == 1:
+            posted.start()
+        agent = node(*options)
+    posted.ingest.moods = []
+    cart = shop_cluster.plan.pod("cart-0").uid
+    assert posted.until(cart, whole) == whole
+    agent.end()
+    assert posted.sent(cart) == whole
 
 
 def test_stopping_the_count_leaves_nothing_in_the_kernel(shop_cluster, node, bpffs):

@@ -118,10 +118,9 @@ def test_a_rewritten_hour_makes_its_day_stale_until_it_is_rolled_up_again(rolled
 
 def rewrite(ledger, hour):
     """Put the hour again with every quantity doubled."""
-    with ledger.scratch("256MB") as con:
-        ledger.attach(con, hour.hour, hour.hour + timedelta(hours=1))
+    with ledger.attached(hour.hour, hour.hour + timedelta(hours=1)) as con:
         for table in ("charges", "identities", "verdicts", "rates"):
-            con.execute(f"CREATE TABLE {table}_copy AS SELECT * FROM {table}")
+            con.execute(f"CREATE TEMP TABLE {table}_copy AS SELECT * FROM {table}")
         con.execute("UPDATE charges_copy SET bytes = bytes * 2, quantity = quantity * 2,"
                     " list_cost = list_cost * 2")  # fmt: skip
         queries = {
@@ -149,8 +148,8 @@ def test_pruned_hours_live_on_as_days_with_the_same_sums(rolled, tmp_path):
 
 
 def rewrite_as(ledger, hour):
-    with ledger.scratch("256MB") as con:
-        ledger.attach(con, START + timedelta(days=2), START + timedelta(days=2, hours=1))
+    later = START + timedelta(days=2)
+    with ledger.attached(later, later + timedelta(hours=1)) as con:
         queries = {table: f"SELECT * FROM {table}" for table in
                    ("charges", "identities", "verdicts", "rates")}  # fmt: skip
         ledger.put(con, hour, queries, [])

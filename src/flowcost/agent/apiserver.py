@@ -8,14 +8,12 @@ node only.
 from __future__ import annotations
 
 import http.client
-import os
-import ssl
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-from flowcost.errors import NotPermittedError, UnreachableError, UsageError
+from flowcost.agent.endpoint import Endpoint
+from flowcost.errors import NotPermittedError, UnreachableError
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -43,15 +41,10 @@ class ApiServer:
         ca_file: Path | None = None,
         timeout_s: float = 15.0,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise UsageError(f"{url!r} is not the URL of an API server", hint="https://host:port")
+        self._endpoint = Endpoint(
+            url, what="API server", token_file=token_file, ca_file=ca_file, timeout_s=timeout_s
+        )
         self.url = url
-        self._https = parts.scheme == "https"
-        self._where = parts.netloc
-        self._token_file = token_file
-        self._ca_file = ca_file
-        self._timeout_s = timeout_s
 
     def list(self, resource: str, *, field_selector: str = "") -> bytes:
         """Return one collection as the JSON of a list document with `items`.
@@ -68,50 +61,32 @@ class ApiServer:
     def snapshot(self, node: str) -> dict[str, bytes]:
         """Return everything the agent on `node` needs, by resource."""
         selectors = {"pods": f"spec.nodeName={node}"} if node else {}
-        return {
-            resource: self.list(resource, field_selector=selectors.get(resource, ""))
-            for resource in COLLECTIONS
-        }
+        try:
+            return {
+                resource: self.list(resource, field_selector=selectors.get(resource, ""))
+                for resource in COLLECTIONS
+            }
+        finally:
+            self._endpoint.close()
 
     def _get(self, resource: str, path: str) -> bytes:
-        headers = {"Accept": "application/json", "User-Agent": "flowcost-agent"}
-        if self._token_file:
-            headers["Authorization"] = f"Bearer {_token(self._token_file)}"
         try:
-            with closing(self._connection()) as connection:
-                connection.request("GET", path, headers=headers)
-                response = connection.getresponse()
-                body = response.read()
-        except (OSError, http.client.HTTPException) as error:
+            answer = self._endpoint.ask("GET", path, headers={"Accept": "application/json"})
+        except UnreachableError as error:
             raise UnreachableError(
-                f"API server {self.url}: {error or type(error).__name__}",
+                error.message,
                 hint="Traffic is counted all the same; without identities it is unattributed.",
             ) from None
-        if response.status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
+        if answer.status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
             raise NotPermittedError(
-                f"API server {self.url}: may not list {resource} ({response.status})",
+                f"API server {self.url}: may not list {resource} ({answer.status})",
                 hint=f"Give the agent's service account a ClusterRole with list on {resource}.",
             )
-        if response.status != http.client.OK:
+        if answer.status != http.client.OK:
             raise UnreachableError(
-                f"API server {self.url}: list of {resource} answered {response.status}"
+                f"API server {self.url}: list of {resource} answered {answer.status}"
             )
-        return body
-
-    def _connection(self) -> http.client.HTTPConnection:
-        if not self._https:
-            return http.client.HTTPConnection(self._where, timeout=self._timeout_s)
-        context = ssl.create_default_context(
-            cafile=os.fspath(self._ca_file) if self._ca_file else None
-        )
-        return http.client.HTTPSConnection(self._where, timeout=self._timeout_s, context=context)
-
-
-def _token(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError as error:
-        raise NotPermittedError(f"token {path}: {error.strerror}") from None
+        return answer.body
 
 
 def in_cluster(environment: Mapping[str, str], account: Path = ACCOUNT) -> ApiServer | None:

@@ -50,6 +50,7 @@ class Capture:
     ) -> None:
         self.spool, self.programs = spool, programs
         self._generation, self._links, self._pins = generation, links, pins
+        self.settings = Settings()
         self._boot = host.boot_id()
         answers = generation.maps["answers"]
         self._ring = Ring(answers, bpf.map_info(answers).max_entries)
@@ -97,8 +98,28 @@ class Capture:
         except OSError as error:
             raise refused(error, cgroup) from error
         capture = cls(spool, generation, programs, links, pins)
+        capture.settings = settings
         capture._finish([old for old in earlier if old is not generation])
         return capture
+
+    def adjust(self, settings: Settings) -> None:
+        """Go on counting with another packet size or other Service ranges; no packet is missed.
+
+        Map sizes stay as they are until the next attach.
+
+        Raises:
+            NotSupportedError, NotPermittedError: the kernel refused; counting goes on as before.
+        """
+        source = loader.packaged_object()
+        try:
+            programs = load_programs(source, self._generation.maps, settings)
+            for name, program in programs.items():
+                bpf.link_update(self._links[name], program)
+        except OSError as error:
+            raise refused(error, Path("its cgroup")) from error
+        for program in self.programs.values():
+            os.close(program)
+        self.programs, self.settings = programs, settings
 
     def drain(self) -> Drained | None:
         """Take everything counted since the last drain, durable in the spool when it returns.
@@ -143,13 +164,12 @@ class Capture:
     def _finish(self, earlier: list[Generation]) -> None:
         """Settle what a crash left open, and empty generations that no program counts into."""
         everything = {old.epoch: old for old in (*earlier, self._generation)}
-        for path in self.spool.open_segments():
-            left = self.spool.read(path)
+        for path, left in self.spool.open_segments():
             owner = everything.get(left.epoch) if left.boot == self._boot else None
             # A lower number than the next was written after its rows had been deleted.
             if owner is not None and owner.sequence == left.sequence:
                 owner.forget()
-                owner.note(sequence=left.sequence + 1, window_start=left.window_end)
+                owner.note(left)
             self.spool.settle(path)
         self._take(self._generation)
         for old in earlier:
@@ -163,8 +183,8 @@ class Capture:
 
     def _take(self, generation: Generation) -> Drained | None:
         """Move the rows of the quiet maps to the spool."""
-        tables = generation.read()
         now = _microseconds(clock.now().timestamp())
+        tables = generation.read()
         if not any(len(table) for table in tables):
             return None
         drained = Drained(
@@ -177,10 +197,11 @@ class Capture:
             flows6=tables[1],
             overflow=tables[2],
             lost=generation.lost(),
+            lost_before=generation.lost_before,
         )
         path = self.spool.write(drained)
         generation.forget(tables)
-        generation.note(sequence=drained.sequence + 1, window_start=now)
+        generation.note(drained)
         self.spool.settle(path)
         return drained
 

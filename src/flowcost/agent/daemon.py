@@ -11,21 +11,30 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from flowcost import clock
 from flowcost.agent import conntrack as ct
-from flowcost.agent.attribution import Attribution, Line, no_join
+from flowcost.agent.attribution import Attribution
 from flowcost.agent.capture import Capture
 from flowcost.agent.cgroups import Cgroups
-from flowcost.agent.conntrack import Conntrack
+from flowcost.agent.conntrack import Backend, Conntrack, Dialed
+from flowcost.agent.conversations import Conversation, conversations
+from flowcost.agent.directory import Directory
 from flowcost.agent.dns import Names
-from flowcost.agent.drained import Drained, Lost
+from flowcost.agent.drained import Drained
 from flowcost.agent.exposition import render
-from flowcost.agent.identities import Identities
+from flowcost.agent.forward import Forward
+from flowcost.agent.identities import Identities, service_ranges
+from flowcost.agent.lines import Line
 from flowcost.agent.metrics import families
+from flowcost.agent.outbox import Outbox
+from flowcost.agent.poster import Poster
+from flowcost.agent.recorder import Recorder
 from flowcost.agent.status import Status
 from flowcost.agent.tally import Tally
 from flowcost.errors import FlowcostError
@@ -40,7 +49,7 @@ class Agent:
     """One node's agent, over a capture that is already attached.
 
     `page` is the text of `/metrics` after the last round; `lines` hears the attributed lines of
-    every drain.
+    every drain. With `follow_services` the ranges of Service addresses follow the world.
     """
 
     def __init__(
@@ -54,27 +63,45 @@ class Agent:
         tally: Tally | None = None,
         map_rows: int = 0,
         lines: Callable[[list[Line]], None] | None = None,
+        follow_services: bool = False,
     ) -> None:
         self.tally = tally or Tally()
         self.status = Status(map_rows=map_rows, map_bytes=capture.kernel_bytes())
         self.page = ""
         self._capture, self._identities, self._connections = capture, identities, connections
         self._lines = lines
+        self._follow_services = follow_services
         self._names = Names()
         self._attribution = Attribution(
             identities.directory, Cgroups(cgroup_root), self._names, book
         )
-        self._lost: dict[tuple[str, int], Lost] = {}
+        self._forward: Forward | None = None
         self._asked_for_pods = float("-inf")
+        self._handshakes = 0  # of the drain in hand
         self._said = ""
 
+    def post_to(self, outbox: Outbox, poster: Poster) -> None:
+        """Send what is drained from now on to a server, as well as publish it here."""
+        recorder = Recorder(outbox, self._attribution, self._identities.source.cluster)
+        self._forward = Forward(outbox, poster, recorder)
+
     def run(self, stop: threading.Event, interval_s: float) -> None:
-        """Do rounds every `interval_s` seconds until `stop` is set, and a last one then."""
+        """Do rounds every `interval_s` seconds until `stop` is set, and a last one then.
+
+        A round more is done at the edge of each UTC hour, so that a window lies within one.
+        """
         due = time.monotonic()
-        while not stop.wait(max(0.0, due - time.monotonic())):
-            due = max(due + interval_s, time.monotonic())
+        while not stop.wait(max(0.0, min(due - time.monotonic(), clock.seconds_of_hour_left()))):
+            if (now := time.monotonic()) >= due:
+                due = max(due + interval_s, now)
             self.round_safely()
         self.round_safely()
+
+    def health(self, patience_s: float) -> tuple[bool, str]:
+        """Return whether a round was done in the last `patience_s` seconds, and what to say."""
+        if time.monotonic() - self.status.last_drain >= patience_s:
+            return False, "no drain lately\n"
+        return True, self.status.health()
 
     def round_safely(self) -> None:
         """Do one round; trouble is counted and said once, never raised."""
@@ -94,17 +121,28 @@ class Agent:
         Raises:
             FlowcostError: the spool, the kernel or conntrack refused.
         """
-        started = time.monotonic()
-        self._attribution.directory = self._identities.directory
-        drained = self._capture.drain()
+        started, spool = time.monotonic(), self._capture.spool
+        self._follow(self._identities.directory)
+        self.status.held = bool(self._forward and not self._forward.room(spool.size()))
+        drained = None if self.status.held else self._capture.drain()
         self._learn_names(started)
-        for path, segment in self._capture.spool.pending():
-            self._take(segment, time.monotonic())
-            self._capture.spool.remove(path)
+        for path, segment in spool.pending():
+            self._take(segment, path, time.monotonic())
+        if self._forward:
+            self._forward.tend()
         self._note(drained, started)
         self.page = render(
             families(self.tally, self.status, self._attribution.rates, self._attribution.book.name)
         )
+
+    def _follow(self, directory: Directory) -> None:
+        """Take up a new world; Services in ranges the programs do not know change the programs."""
+        if directory is not self._attribution.directory and self._follow_services:
+            settings = self._capture.settings
+            ranges = service_ranges(directory.world)
+            if ranges and ranges != settings.service_ranges:
+                self._capture.adjust(replace(settings, service_ranges=ranges))
+        self._attribution.directory = directory
 
     def _learn_names(self, now: float) -> None:
         self._names.expire(now)
@@ -113,32 +151,52 @@ class Agent:
             owner = self._attribution.owner(answer.cgroup, answer.client, now)
             self._names.learn(owner, answer.message, now)
 
-    def _take(self, segment: Drained, now: float) -> None:
+    def _take(self, segment: Drained, path: Path, now: float) -> None:
+        """Attribute one drain; it leaves the spool before it shows, so it shows once."""
         pause_over = now - self._asked_for_pods > UNKNOWN_POD_PAUSE_S
         if pause_over and self._attribution.unknown_pods(segment, now):
             self._asked_for_pods = now
             self._identities.refresh(UNKNOWN_POD_WAIT_S)
             self._attribution.directory = self._identities.directory
-        join = self._connections.join if self._connections else no_join
-        before = self._lost.get((segment.boot, segment.epoch), Lost())
-        lines = self._attribution.lines(segment, join, now=now, on=_today(), lost_before=before)
-        self._lost = {(segment.boot, segment.epoch): segment.lost}
+        self._handshakes = 0
+        found = self._watch(conversations(segment, self._join))
+        if self._forward:
+            self._forward.begin(segment, path)
+            found = self._forward.watch(found, now)
+        lines = self._attribution.lines(segment, found, now=now, on=_today())
+        if self._forward:
+            self._forward.commit(now)
+        else:
+            self._capture.spool.remove(path)
         self.tally.take(lines, now)
-        self._count(segment, before)
+        self._count(segment)
         if self._lines:
             self._lines(lines)
 
-    def _count(self, segment: Drained, before: Lost) -> None:
-        status, lost = self.status, segment.lost
-        status.lost_transmitted_bytes += lost.transmitted_bytes - before.transmitted_bytes
-        status.lost_received_bytes += lost.received_bytes - before.received_bytes
-        status.lost_packets += lost.transmitted_packets - before.transmitted_packets
-        status.lost_packets += lost.received_packets - before.received_packets
-        status.dns_lost += lost.dns - before.dns
+    def _join(self, dialed: Sequence[Dialed]) -> Mapping[Dialed, Backend]:
+        """Ask conntrack; if it fails, what was dialed stays unknown: no drain waits for it."""
+        try:
+            return self._connections.join(dialed) if self._connections else {}
+        except FlowcostError as error:
+            self.status.join_failures += 1
+            if self.status.join_failures == 1:
+                LOG.warning("%s", error)
+            return {}
+
+    def _watch(self, found: Iterable[Conversation]) -> Iterator[Conversation]:
+        for one in found:
+            self._handshakes += one.local_handshakes + one.remote_handshakes
+            yield one
+
+    def _count(self, segment: Drained) -> None:
+        status, lost = self.status, segment.lost_since()
+        status.lost_transmitted_bytes += lost.transmitted_bytes
+        status.lost_received_bytes += lost.received_bytes
+        status.lost_packets += lost.transmitted_packets + lost.received_packets
+        status.dns_lost += lost.dns
+        status.handshakes += self._handshakes
         for spill in segment.overflows():
             status.overflow_packets += spill.transmitted_packets + spill.received_packets
-        for entry in segment.entries():
-            status.handshakes += entry.local_handshakes + entry.remote_handshakes
 
     def _note(self, drained: Drained | None, started: float) -> None:
         status = self.status
@@ -153,6 +211,9 @@ class Agent:
         resolution = self._identities.directory.world.resolution
         status.identities = len(resolution.hosts) + len(resolution.ranges)
         status.spool_bytes = self._capture.spool.size()
+        status.damaged_segments = self._capture.spool.damaged()
+        if self._forward:
+            self._forward.report(status)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         status.cpu_milliseconds = int((usage.ru_utime + usage.ru_stime) * 1000)
         status.resident_bytes = _resident()

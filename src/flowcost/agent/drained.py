@@ -2,7 +2,7 @@
 
 A drained segment is one MessagePack array, in the order of the fields of `Drained`:
 
-`version boot epoch sequence window_start window_end flows4 flows6 overflow lost`
+`version boot epoch sequence window_start window_end flows4 flows6 overflow lost lost_before`
 
 - `boot` is the kernel's boot id, `epoch` the moment the counting maps were made (Unix
   nanoseconds; a new set of maps is a new epoch), `sequence` counts drains within the epoch. The
@@ -20,7 +20,7 @@ A drained segment is one MessagePack array, in the order of the fields of `Drain
   counters: u64 transmitted bytes, u64 transmitted packets, u64 received bytes, u64 received
   packets, u32 handshakes begun here, u32 handshakes begun by the far end. Addresses are in
   network order, ports and counters are numbers. Flag 1: the remote address is a Service address.
-- `lost` are totals since the epoch began (see `Lost`), never differences.
+- `lost` are totals since the epoch began (see `Lost`), `lost_before` those of the drain before.
 
 Bytes are IP bytes on the wire (layer 3: header included, link header not), packets are wire
 packets: a super-packet of segmentation offload counts as the packets it becomes.
@@ -33,6 +33,7 @@ from collections.abc import Iterator
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from flowcost.address import V4_MAPPED
 from flowcost.agent.initiators import Initiators
@@ -134,9 +135,23 @@ class Drained(Struct, array_like=True, frozen=True, kw_only=True):
     flows6: Table = Table()
     overflow: Table = Table()
     lost: Lost = Lost()
+    lost_before: Lost = Lost()
 
     def __len__(self) -> int:
         return len(self.flows4) + len(self.flows6)
+
+    def lost_since(self) -> Lost:
+        """Return what was lost since the drain before."""
+        pairs = zip(astuple(self.lost), astuple(self.lost_before), strict=True)
+        return Lost(*(now - before for now, before in pairs))
+
+    def cgroups(self) -> set[int]:
+        """Return the ids of all cgroups with a row in the flow tables."""
+        return {
+            row[0]
+            for table, layout in ((self.flows4, KEY4), (self.flows6, KEY6))
+            for row in layout.iter_unpack(table.keys)
+        }
 
     def entries(self) -> Iterator[Entry]:
         """Yield one entry per row of the flow tables, IPv4 first, in the kernel's order."""

@@ -58,11 +58,15 @@ def _escaped(text: str, *, quote: bool = False) -> str:
 class MetricsServer:
     """Serves `/metrics` and `/healthz` on its own thread until closed.
 
-    `page` and `healthy` (is the agent doing its work?) are called from the server's thread.
+    `page` and `health` (is the agent doing its work, and what is to be said of it) are called from
+    the server's thread.
     """
 
     def __init__(
-        self, listen: tuple[str, int], page: Callable[[], str], healthy: Callable[[], bool]
+        self,
+        listen: tuple[str, int],
+        page: Callable[[], str],
+        health: Callable[[], tuple[bool, str]],
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
             timeout = 10
@@ -71,8 +75,7 @@ class MetricsServer:
                 if self.path.partition("?")[0] == "/metrics":
                     self._answer(200, CONTENT_TYPE, page())
                 elif self.path == "/healthz":
-                    fine = healthy()
-                    text = "ok\n" if fine else "no drain lately\n"
+                    fine, text = health()
                     self._answer(200 if fine else 503, "text/plain", text)
                 else:
                     self._answer(404, "text/plain", "try /metrics\n")

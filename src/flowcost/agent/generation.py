@@ -1,8 +1,9 @@
 """One set of counting maps: made, pinned, found again, read, emptied.
 
 A generation is a directory `<layout>-<epoch>` of pinned maps: `layout` is a hash of the maps'
-shapes, `epoch` when they were made. Its `ledger` map holds three words of ours that must live and
-die with the counters: the epoch, the next sequence number, the start of the current window.
+shapes, `epoch` when they were made. Its `ledger` map holds words of ours that must live and
+die with the counters: the epoch, the next sequence number, the start of the current window, and
+the totals of what was lost before it.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec.structs import astuple
+
 from flowcost.agent import bpf_syscall as bpf
-from flowcost.agent.drained import COUNTERS, Lost, Table
+from flowcost.agent.drained import COUNTERS, Drained, Lost, Table
 from flowcost.agent.loader import Shape, create_maps
 
 TABLES = ("flows4", "flows6", "overflow")
-_LEDGER = struct.Struct("<QQQ")
+_LEDGER = struct.Struct("<QQQ5Q")
 _FIRST = bytes(4)
 
 
@@ -33,9 +36,10 @@ class Generation:
 
     def __init__(self, maps: dict[str, int], directory: Path | None) -> None:
         self.maps, self.directory = maps, directory
-        self.epoch, self.sequence, self.window_start = _LEDGER.unpack(
+        self.epoch, self.sequence, self.window_start, *lost = _LEDGER.unpack(
             bpf.map_lookup(maps["ledger"], _FIRST, _LEDGER.size)
         )
+        self.lost_before = Lost(*lost)
         self._ids = {
             name: bpf.map_info(maps[name]).id
             for table in TABLES
@@ -48,7 +52,7 @@ class Generation:
     ) -> Generation:
         """Make the maps and, below `parent`, their pins; `start` is in Unix microseconds."""
         maps = create_maps(shapes)
-        bpf.map_update(maps["ledger"], _FIRST, _LEDGER.pack(epoch, 1, start))
+        bpf.map_update(maps["ledger"], _FIRST, _LEDGER.pack(epoch, 1, start, *astuple(Lost())))
         directory = None
         if parent is not None:
             directory = parent / f"{layout_of(shapes)}-{epoch}"
@@ -95,10 +99,13 @@ class Generation:
             size = bpf.map_info(self.maps[name]).key_size
             bpf.map_delete(self.maps[name], rows.keys, size)
 
-    def note(self, *, sequence: int, window_start: int) -> None:
-        """Write the ledger."""
-        self.sequence, self.window_start = sequence, window_start
-        words = _LEDGER.pack(self.epoch, sequence, window_start)
+    def note(self, drained: Drained) -> None:
+        """Write into the ledger that `drained` has been taken."""
+        self.sequence, self.window_start = drained.sequence + 1, drained.window_end
+        self.lost_before = drained.lost
+        words = _LEDGER.pack(
+            self.epoch, self.sequence, self.window_start, *astuple(self.lost_before)
+        )
         bpf.map_update(self.maps["ledger"], _FIRST, words)
 
     def lost(self) -> Lost:

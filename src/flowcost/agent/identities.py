@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import Struct
@@ -22,37 +23,50 @@ from flowcost.agent.directory import Directory
 from flowcost.agent.identity import World, world
 from flowcost.agent.imds import Place
 from flowcost.agent.kubernetes import decode
+from flowcost.agent.told import IdentityServer, read, told_world
 from flowcost.errors import FlowcostError, InventoryError
 from flowcost.model import Identity
 from flowcost.resolve import Layer
 
 LOG = logging.getLogger("flowcost.agent")
+TOLD = "identities"  # the one document of a Flowcost server
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """Where identities come from: an API server, or files that `kubectl … -o json` wrote.
+    """Where identities come from: a Flowcost server, an API server, or files kubectl wrote.
 
-    With neither, only the node itself is known.
+    With none of them, only the node itself is known.
     """
 
     node: str = ""
     cluster: str = ""
     place: Place = Place()
+    server: IdentityServer | None = None
     api: ApiServer | None = None
     directory: Path | None = None
     zone_ids: dict[str, str] = {}
     layers: tuple[Layer, ...] = ()
 
     def documents(self) -> dict[str, bytes]:
-        """Return the list documents by resource.
+        """Return the list documents by resource, or the server's answer as `TOLD`.
 
         Raises:
             InventoryError: a file cannot be read.
-            NotPermittedError, UnreachableError: the API server refuses or does not answer.
+            NotPermittedError, UnreachableError: the server refuses or does not answer.
         """
+        if self.server:
+            return {TOLD: self.server.fetch(self.node)}
         if self.api:
             return self.api.snapshot(self.node)
         return read_files(self.directory) if self.directory else {}
+
+    def kept(self) -> dict[str, bytes]:
+        """Return what an earlier process was told by the server, nothing if that is no use."""
+        body = self.server.last() if self.server else b""
+        with suppress(InventoryError):
+            read(body)
+            return {TOLD: body}
+        return {}
 
     def world(self, documents: Mapping[str, bytes]) -> World:
         """Return the world of these documents, now.
@@ -60,6 +74,14 @@ class Source(Struct, frozen=True, kw_only=True):
         Raises:
             InventoryError: a document is not what its name says, or holds a broken address.
         """
+        if TOLD in documents:
+            return told_world(
+                read(documents[TOLD]),
+                node_name=self.node,
+                place=self.place,
+                at=clock.now(),
+                layers=self.layers,
+            )
         objects = decode(documents)
         try:
             return world(
@@ -128,7 +150,7 @@ class Identities:
         self._fresh = threading.Condition()
         self._closed = False
         self._documents: dict[str, bytes] | None = None
-        self.directory = Directory(source.world({}), clock.now())
+        self.directory = Directory(source.world(source.kept()), clock.now())
         if source.directory:
             self._refresh()
         else:

@@ -32,12 +32,17 @@ _OWNERS = Owners()  # by the names that controllers give: the agent lists no Rep
 class World(Struct, frozen=True, kw_only=True):
     """Everything the agent knows about who is who, at one moment.
 
-    `pods` are the node's own, by uid; `node` is the node itself; `services` maps a virtual
-    address to `namespace/name`.
+    `pods` are the node's own, by uid, as are their `labels`; `node` is the node itself,
+    `node_address` one of its addresses, `zone_id` its zone's id if that is known (the identities'
+    zones are names where some node has no id). `services` maps a virtual address to
+    `namespace/name`.
     """
 
     node: Identity = Identity()
+    node_address: bytes = b""
+    zone_id: str = ""
     pods: dict[str, Identity] = field(default_factory=dict)
+    labels: dict[str, dict[str, str]] = field(default_factory=dict)
     services: dict[bytes, str] = field(default_factory=dict)
     resolution: Resolution = Resolution(identities={0: Identity()})
 
@@ -57,24 +62,25 @@ def world(
     `place` is of this node and wins over its labels; `zone_ids` maps zone names to zone ids where
     nodes carry no zone-id label.
     """
-    nodes = _zoned(
-        {node.metadata.name: node_identity(node, cluster, {}) for node in objects.nodes},
-        {node.metadata.name: node.metadata.labels.get(ZONE, "") for node in objects.nodes},
-        own=node_name,
-        place=place,
-        given=zone_ids or {},
-    )
-    own = _placed(
-        nodes.get(node_name) or Identity(kind=EndKind.COMPUTE, k8s_node_name=node_name), place
+    seen = {node.metadata.name: node_identity(node, cluster, {}) for node in objects.nodes}
+    names = {node.metadata.name: node.metadata.labels.get(ZONE, "") for node in objects.nodes}
+    given = zone_ids or {}
+    nodes = _zoned(seen, names, own=node_name, place=place, given=given)
+    own = placed(
+        nodes.get(node_name)
+        or Identity(kind=EndKind.COMPUTE, k8s_cluster_name=cluster, k8s_node_name=node_name),
+        place,
     )
     if node_name:
         nodes[node_name] = own
     pods: dict[str, Identity] = {}
+    labels: dict[str, dict[str, str]] = {}
     for pod in objects.pods:
         if node_name and pod.spec.node_name != node_name:
             continue
         identity = _pod(pod, nodes)
         pods[pod.metadata.uid] = identity
+        labels[pod.metadata.uid] = pod.metadata.labels
         if mirror := pod.metadata.annotations.get(CONFIG_HASH):
             pods[mirror] = identity
     layer = Layer(
@@ -83,16 +89,28 @@ def world(
         services=tuple(_services(objects.services)),
     )
     resolution = build((layer, *layers))
+    addresses = (
+        text for one in objects.nodes if one.metadata.name == node_name for text in one.addresses()
+    )
+    zone_id = seen.get(node_name, Identity()).cloud_availability_zone
     return World(
         node=own,
+        node_address=next(map(pack, addresses), b""),
+        zone_id=place.zone_id or zone_id or given.get(names.get(node_name, ""), ""),
         pods=pods,
-        services={
-            claim.address: claim.name
-            for claim in resolution.services
-            if claim.valid_from <= at < claim.valid_to
-        },
+        labels=labels,
+        services=services_at(resolution, at),
         resolution=resolution,
     )
+
+
+def services_at(resolution: Resolution, at: datetime) -> dict[bytes, str]:
+    """Return the names of the virtual addresses that are dialed at `at`."""
+    return {
+        claim.address: claim.name
+        for claim in resolution.services
+        if claim.valid_from <= at < claim.valid_to
+    }
 
 
 def _zoned(
@@ -122,7 +140,7 @@ def _zoned(
     }
 
 
-def _placed(node: Identity, place: Place) -> Identity:
+def placed(node: Identity, place: Place) -> Identity:
     """Return this node's identity with what its own metadata says.
 
     The zone stays in the spelling the cluster's nodes are compared in.

@@ -154,7 +154,14 @@ def _agent(tally: Tally, status: Status) -> Iterator[Family]:
             ((Direction.RECEIVE,), status.lost_received_bytes),
         ],
     )
-    for name, kind, text, value in _plain(status):
+    yield Family(
+        "flowcost_agent_post_failures_total",
+        COUNTER,
+        "Segments the server did not take, by status code or reason; they are sent again.",
+        ("reason",),
+        [((reason,), count) for reason, count in sorted(status.post_failures.items())],
+    )
+    for name, kind, text, value in (*_plain(status), *_outbox(status)):
         yield Family(f"flowcost_agent_{name}", kind, text, (), [((), value)])
 
 
@@ -178,6 +185,12 @@ def _plain(status: Status) -> Iterator[tuple[str, str, str, int | str]]:
         "Dialed Services whose backend conntrack did not know.",
         s.join_misses,
     )
+    yield (
+        "join_failures_total",
+        COUNTER,
+        "Drains for which conntrack did not answer.",
+        s.join_failures,
+    )
     yield "conntrack_entries", GAUGE, "Entries of the node's connection table.", s.conntrack_entries
     yield (
         "conntrack_limit",
@@ -193,8 +206,53 @@ def _plain(status: Status) -> Iterator[tuple[str, str, str, int | str]]:
     )
     yield "identities", GAUGE, "Addresses and blocks with an identity.", s.identities
     yield "spool_bytes", GAUGE, "Segments on disk.", s.spool_bytes
+    yield (
+        "damaged_segments",
+        GAUGE,
+        "Segments of the spool that could not be read, set aside in its quarantine.",
+        s.damaged_segments,
+    )
     yield "cpu_seconds_total", COUNTER, "CPU time of the agent.", _seconds(s.cpu_milliseconds)
     yield "resident_memory_bytes", GAUGE, "Resident memory of the agent.", s.resident_bytes
+
+
+def _outbox(status: Status) -> Iterator[tuple[str, str, str, int]]:
+    s = status
+    yield "outbox_segments", GAUGE, "Segments that wait for the server.", s.outbox_segments
+    yield "outbox_bytes", GAUGE, "Their bytes on disk, refused ones included.", s.outbox_bytes
+    yield "outbox_limit_bytes", GAUGE, "What the outbox may hold.", s.outbox_limit
+    yield (
+        "outbox_age_seconds",
+        GAUGE,
+        "Age of the oldest waiting segment: the backlog in time.",
+        s.outbox_age_seconds,
+    )
+    yield (
+        "outbox_held",
+        GAUGE,
+        "1 while nothing is drained because the outbox is full; the kernel counts on.",
+        int(s.held),
+    )
+    yield "posted_segments_total", COUNTER, "Segments acknowledged.", s.posted_segments
+    yield "posted_bytes_total", COUNTER, "Their bytes as they were sent.", s.posted_bytes
+    yield (
+        "refused_segments",
+        GAUGE,
+        "Segments whose content the server refused, in the outbox's quarantine.",
+        s.refused_segments,
+    )
+    yield (
+        "merged_segments_total",
+        COUNTER,
+        "Waiting segments merged with others of their hour.",
+        s.merged_segments,
+    )
+    yield (
+        "coarsened_segments_total",
+        COUNTER,
+        "Waiting segments that lost ports and DNS names for want of space.",
+        s.coarsened_segments,
+    )
 
 
 def _seconds(milliseconds: int) -> str:

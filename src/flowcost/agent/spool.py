@@ -8,18 +8,22 @@ One file per segment, named `<boot>-<epoch>-<sequence>` with a suffix that is it
 - `.seg` is durable and the kernel no longer holds it: it may be shipped.
 
 A file moves from one state to the next by rename, with the file and then its directory synced,
-so after a crash at any instant each byte is in exactly one place.
+so after a crash at any instant each byte is in exactly one place. A file that cannot be read goes
+to `quarantine/`, for a human: it stops none of the others.
 """
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from flowcost.agent.drained import Drained, decode, encode
-from flowcost.errors import NotPermittedError
+from flowcost.errors import NotPermittedError, SourceError
+
+LOG = logging.getLogger("flowcost.agent")
 
 
 class Spool:
@@ -31,6 +35,7 @@ class Spool:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.quarantine = directory / "quarantine"
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -69,7 +74,7 @@ class Spool:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(path)
-            self._sync()
+            sync(self.directory)
         except OSError as error:
             raise NotPermittedError(
                 f"spool {self.directory}: {error.strerror}",
@@ -81,38 +86,69 @@ class Spool:
         """Move an `.open` segment to `.seg`: the kernel has forgotten it."""
         settled = path.with_suffix(".seg")
         path.rename(settled)
-        self._sync()
+        sync(self.directory)
         return settled
 
-    def open_segments(self) -> list[Path]:
+    def open_segments(self) -> list[tuple[Path, Drained]]:
         """Return the segments a crash left `.open`, oldest name first."""
-        return sorted(self.directory.glob("*.open"))
+        return list(self._readable(sorted(self.directory.glob("*.open"))))
 
     def pending(self) -> Iterator[tuple[Path, Drained]]:
-        """Yield the shippable segments, oldest first.
+        """Yield the shippable segments, oldest first; damaged ones are set aside."""
+        paths = self.directory.glob("*.seg")
+        return self._readable(sorted(paths, key=lambda p: (p.stat().st_mtime_ns, p)))
 
-        Raises:
-            SourceError: a file is damaged; it is named and stays where it is.
-        """
-        for path in sorted(self.directory.glob("*.seg"), key=lambda p: (p.stat().st_mtime_ns, p)):
-            yield path, self.read(path)
+    def _readable(self, paths: list[Path]) -> Iterator[tuple[Path, Drained]]:
+        for path in paths:
+            try:
+                drained = self.read(path)
+            except SourceError as error:
+                LOG.warning("%s\n  set aside in %s", error, self.quarantine)
+                set_aside(path, self.quarantine)
+                continue
+            yield path, drained
 
     def read(self, path: Path) -> Drained:
-        """Return the segment of one file."""
-        return decode(path.read_bytes(), str(path))
+        """Return the segment of one file.
+
+        Raises:
+            SourceError: it is damaged, or the disk cannot read it.
+        """
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise SourceError(f"{path}: {error.strerror}") from None
+        return decode(data, str(path))
+
+    def damaged(self) -> int:
+        """Return how many files were set aside."""
+        return counted(self.quarantine)
 
     def remove(self, path: Path) -> None:
         """Delete a segment that has been acknowledged, or consumed where no server is."""
         path.unlink()
-        self._sync()
+        sync(self.directory)
 
     def size(self) -> int:
         """Return the bytes of all segments on disk."""
         return sum(path.stat().st_size for path in self.directory.glob("*.*"))
 
-    def _sync(self) -> None:
-        directory = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+
+def sync(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def set_aside(path: Path, quarantine: Path) -> None:
+    """Move a file where nothing reads it but a human."""
+    quarantine.mkdir(mode=0o700, exist_ok=True)
+    path.rename(quarantine / path.name)
+
+
+def counted(quarantine: Path) -> int:
+    """Return how many files were set aside there."""
+    return sum(1 for _ in quarantine.iterdir()) if quarantine.is_dir() else 0

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from msgspec import Struct
 
-from flowcost.agent.attribution import OVERFLOW, Line
+from flowcost.agent.lines import OVERFLOW, Line
 from flowcost.model import Direction, Identity, Path
 
 _K = TypeVar("_K")

@@ -14,10 +14,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flowcost.bill.cells import booked_resource_sql
+from flowcost.bill.cells import CHARGE_HASH
+from flowcost.bill.engine import engine
 from flowcost.bill.fixed import AllocateFixed
+from flowcost.bill.hours import number_sql
 from flowcost.bill.read import Bill, read
-from flowcost.bill.reconcile import engine, reconcile
+from flowcost.bill.reconcile import reconcile
 from flowcost.bill.rounding import DIGIT
 from flowcost.bill.shares import split_sql
 from flowcost.ledger import Ledger
@@ -32,12 +34,9 @@ OBSERVER = "bill"  # observer_type of rows that only the bill saw
 # Rows are numbered by content: the last digit of a split must not depend on threads.
 NUMBERED = f"""
 CREATE OR REPLACE TEMP TABLE charge_cells AS
-SELECT row_number() OVER (ORDER BY hash(c)) AS row, c.*, l.cell
-FROM charges c
-LEFT JOIN ledger_cells l ON c.unit = 'bytes' AND c.usage_type <> ''
-    AND l.account = c.payer_account AND l.hour = c.hour
-    AND l.resource = {booked_resource_sql("c.resource_id", "c.usage_type")}
-    AND l.usage_type = c.usage_type AND l.operation = c.operation
+SELECT row_number() OVER (ORDER BY hash(c)) AS row, c.*,
+       k.first_cell + {number_sql("c.hour")} AS cell
+FROM charges c LEFT JOIN charge_keys k ON k.h = {CHARGE_HASH}
 """
 
 SHARED = f"""

@@ -1,95 +1,111 @@
-"""The ledger at the bill's own grain: account, hour, resource, usage type, operation.
+"""Both sides at the bill's own grain: account, hour, resource, usage type, operation.
 
-Enters: the views `charges` and `identities`. Leaves: `ledger_cells`, what was booked per cell of
-the bill, and `watched`, which resources any sensor saw in which hour, with the bytes it could not
-put on a path.
+Enters: the views `charges` and `identities`, `bill_rows`, `points`. Leaves: `cells`, what was
+billed and what was booked in each cell, and the view `ledger_cells` of those that were booked.
+Most cells are billed and booked alike; they are closed at once, by one sum over both sides, and
+only the rest is looked at line by line. Charges find their point by a hash of their words, which
+was checked to stand for one set each.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flowcost.bill.engine import unique
+from flowcost.bill.hours import HOUR_BITS, hour_of_sql, hour_sql, number_sql, point_of_sql
+from flowcost.bill.resources import booked_resource_sql, resource_sql
+from flowcost.errors import BillError
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Resource types whose ids name themselves; an ARN and a bare id then mean the same thing.
-_TYPES = (
-    "loadbalancer",
-    "natgateway",
-    "instance",
-    "vpc-endpoint",
-    "transit-gateway-attachment",
-    "transit-gateway",
-    "vpn-connection",
-    "network-interface",
-    "elastic-ip",
-)
-PARTITIONED = ("account", "hour", "resource", "usage_type", "operation")
+# What of a charge decides where it was metered, and who was watched. A charge without a resource
+# is its local end's.
+_WORDS = ("payer_account", "resource_id", "usage_type", "operation", "unit", "provenance")
+_OWNER = "CASE WHEN resource_id = '' THEN local_id ELSE 0 END"
+CHARGE_HASH = (
+    f"hash({', '.join(f'c.{word}' for word in _WORDS)},"
+    " CASE WHEN c.resource_id = '' THEN c.local_id ELSE 0 END)"
+)  # of a charge `c`
 
-
-def resource_sql(column: str) -> str:
-    """Return SQL of a resource without account and region: `arn:…:natgateway/nat-1` -> `nat-1`."""
-    bare = f"regexp_replace({column}, '^arn:[^:]*:[^:]*:[^:]*:[^:]*:', '')"
-    typed = f"regexp_replace({bare}, '^({'|'.join(_TYPES)})/', '')"
-    return f"CASE WHEN starts_with({column}, 'arn:') THEN {typed} ELSE {column} END"
-
-
-# Processing is billed on the device, by its id. Seen from a client, the ledger may know only the
-# client's: such a charge names no resource that the bill could have.
-_DEVICES = {
-    "TransitGateway-Bytes": "tgw-attach-",
-    "NatGateway-Bytes": "nat-",
-    "VpcEndpoint-Bytes": "vpce-",
-    "VpcEndpoint-GWLBE-Bytes": "vpce-",
-}
-
-
-def booked_resource_sql(resource: str, usage_type: str) -> str:
-    """Return SQL of the resource under which the bill would have a charge; empty if unknown."""
-    bare = resource_sql(resource)
-    unknown = " OR ".join(
-        f"(ends_with({usage_type}, '{meter}') AND NOT starts_with({bare}, '{prefix}'))"
-        for meter, prefix in _DEVICES.items()
-    )
-    return f"CASE WHEN {unknown} THEN '' ELSE {bare} END"
-
-
-# Cells are numbered by content, so that ties of a split do not depend on threads; a hash sorts
-# faster than five texts.
-_BOOKED = booked_resource_sql("resource_id", "usage_type")
-CELLS = f"""
-CREATE OR REPLACE TEMP TABLE ledger_cells AS
-SELECT row_number() OVER (ORDER BY hash({", ".join(PARTITIONED)})) AS cell, *,
-       CAST(hour AS DATE) AS day, CAST(date_trunc('month', hour) AS DATE) AS month, bytes AS rest
-FROM (
-    SELECT payer_account AS account, hour, {_BOOKED} AS resource, usage_type, operation,
-           CAST(sum(quantity) AS BIGINT) AS bytes,
-           CAST(coalesce(sum(list_cost), 0) AS DECIMAL(38,0)) AS list_cost
-    FROM charges
-    WHERE unit = 'bytes' AND usage_type <> ''
-    GROUP BY ALL HAVING sum(quantity) > 0
-)
+_METERED = "unit = 'bytes' AND usage_type <> ''"
+WORDS = f"""
+CREATE OR REPLACE TEMP TABLE charge_words AS
+SELECT *, hash({", ".join(_WORDS)}, owner) AS h,
+       {booked_resource_sql("resource_id", "usage_type")} AS resource,
+       {resource_sql("resource_id")} AS watched
+FROM (SELECT {", ".join(_WORDS)}, {_OWNER} AS owner FROM charges GROUP BY ALL)
 """
-
-WATCHED = f"""
-CREATE OR REPLACE TEMP TABLE watched AS
-SELECT account, hour, {resource_sql("resource")} AS resource,
-       CAST(sum(unproven) AS BIGINT) AS unproven_bytes
+POINTS = f"""
+INSERT INTO points
+SELECT row_number() OVER (ORDER BY account, resource, usage_type, operation)
+       + (SELECT count(*) FROM points), *
 FROM (
-    SELECT c.hour,
-           CASE WHEN c.resource_id <> '' THEN c.payer_account
-                ELSE coalesce(nullif(i.cloud_account_id, ''), c.payer_account) END AS account,
-           coalesce(nullif(c.resource_id, ''), i.cloud_resource_id, '') AS resource,
-           CASE WHEN c.usage_type = '' AND c.list_cost IS NULL THEN c.quantity ELSE 0 END
-               AS unproven
-    FROM charges c LEFT JOIN identities i ON i.identity_id = c.local_id
-    WHERE c.provenance = 'observed'
+    SELECT DISTINCT payer_account AS account, resource, usage_type, operation
+    FROM charge_words WHERE {_METERED}
+    EXCEPT SELECT account, resource, usage_type, operation FROM points
+);
+CREATE OR REPLACE TEMP TABLE charge_keys AS
+SELECT h, point, point << {HOUR_BITS} AS first_cell
+FROM (SELECT * FROM charge_words WHERE {_METERED}) w JOIN points p
+    ON p.account = w.payer_account AND p.resource = w.resource
+    AND p.usage_type = w.usage_type AND p.operation = w.operation
+"""
+# Charges are laid beside the bill's rows first: a sum over two tables is far cheaper than one over
+# a table and a join.
+CELLS = f"""
+CREATE OR REPLACE TEMP TABLE charge_rows AS
+SELECT k.first_cell + {number_sql("c.hour")} AS cell, c.quantity AS bytes
+FROM charges c JOIN charge_keys k ON k.h = {CHARGE_HASH};
+
+CREATE OR REPLACE TEMP TABLE cells AS
+SELECT cell, CAST(sum(billed) AS BIGINT) AS billed, CAST(sum(booked) AS BIGINT) AS booked
+FROM (
+    SELECT cell, bytes AS billed, 0::BIGINT AS booked FROM bill_rows WHERE cell IS NOT NULL
+    UNION ALL
+    SELECT cell, 0, bytes FROM charge_rows
 )
-GROUP BY ALL
+GROUP BY cell;
+
+DROP TABLE charge_rows
+"""
+# A closed cell was booked with all that was billed, or with more.
+CLOSED = "billed > 0 AND booked >= billed"
+SUMS = f"""
+CREATE OR REPLACE TEMP TABLE booked_sums AS
+SELECT p.*, b.bytes FROM points p JOIN (
+    SELECT {point_of_sql("cell")} AS point, sum(booked) AS bytes FROM cells GROUP BY ALL
+) b USING (point) WHERE b.bytes > 0;
+CREATE OR REPLACE TEMP VIEW billed_sums AS
+SELECT p.*, s.lines, s.bytes, s.cost, s.last, w.counts, w.meter
+FROM bill_sums s JOIN bill_words w USING (word) JOIN points p USING (point)
+WHERE w.line_type = 'usage';
+CREATE OR REPLACE TEMP VIEW billed_points AS
+SELECT account, resource, {hour_sql("last")} AS last FROM billed_sums
+"""
+# A cell in words.
+CELL = (
+    f"cell, account, {hour_sql(hour_of_sql('cell'))} AS hour, resource, usage_type, operation,"
+    " CAST(hour AS DATE) AS day, CAST(date_trunc('month', hour) AS DATE) AS month"
+)
+VIEWS = f"""
+CREATE OR REPLACE TEMP VIEW ledger_cells AS
+SELECT {CELL}, booked AS bytes
+FROM cells JOIN points ON point = {point_of_sql("cell")}
+WHERE booked > 0
 """
 
 
 def gather(con: DuckDBPyConnection) -> None:
-    """Create `ledger_cells` and `watched` from the attached ledger."""
+    """Create `cells` and `ledger_cells` from the bill's rows and the attached ledger.
+
+    Raises:
+        BillError: two sets of words of the ledger have one hash.
+    """
+    con.execute(WORDS)
+    if not unique(con, "charge_words", "h"):
+        raise BillError("two charges of this ledger have one hash", hint="report this")
+    con.execute(POINTS)
     con.execute(CELLS)
-    con.execute(WATCHED)
+    con.execute(SUMS)
+    con.execute(VIEWS)

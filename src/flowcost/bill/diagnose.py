@@ -67,8 +67,8 @@ def diagnose(con: DuckDBPyConnection, keys: Sequence[str] = ("usage_type",)) -> 
         f"""
         SELECT {named}, bill.bytes, coalesce(booked.bytes, 0), bill.meter
         FROM (SELECT {named}, any_value(meter) AS meter, sum(bytes) AS bytes, sum(cost) AS cost
-              FROM billed WHERE counts = 'bytes' AND meter <> '' GROUP BY {named}) bill
-        LEFT JOIN (SELECT {named}, sum(bytes) AS bytes FROM ledger_cells GROUP BY {named}) booked
+              FROM billed_sums WHERE counts = 'bytes' AND meter <> '' GROUP BY {named}) bill
+        LEFT JOIN (SELECT {named}, sum(bytes) AS bytes FROM booked_sums GROUP BY {named}) booked
         USING ({named})
         ORDER BY bill.cost DESC, {named}
         """

@@ -12,8 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from flowcost.errors import BillError
+
+NONE: Mapping[str, str] = MappingProxyType({})
 
 # What every reader delivers, besides the columns that are computed from these.
 TEXTS = (
@@ -141,6 +144,13 @@ FOCUS = Dialect(
 )
 
 DIALECTS = (CUR, FOCUS)
+# Our own columns: text and answers are staged in them.
+STAGED = Dialect(
+    name="staged",
+    marks=(),
+    required=(),
+    columns={name: (name,) for name in (*TEXTS, *INSTANTS, *NUMBERS)},
+)
 
 
 def snake(header: str) -> str:
@@ -176,24 +186,43 @@ def dialect_of(headers: Sequence[str], file: str) -> Dialect:
     )
 
 
-def select(dialect: Dialect, columns: Mapping[str, str]) -> dict[str, str]:
-    """Return our column name -> SQL over a file whose `columns` are header -> engine type.
+def found(
+    dialect: Dialect, columns: Mapping[str, str], constants: Mapping[str, str] = NONE
+) -> dict[str, Found]:
+    """Return our column name -> what of a file says it.
+
+    `columns` are header -> engine type; `constants` are header -> SQL of the one text in it.
+    """
+    known = {snake(header): (header, kind.upper()) for header, kind in columns.items()}
+    told = {name: _present(dialect.columns.get(name, ()), known) for name in _ALL}
+    same = {_quoted(header): literal for header, literal in constants.items()}
+    return {name: [(same.get(sql, sql), kind) for sql, kind in of] for name, of in told.items()}
+
+
+def select(chosen: Mapping[str, Found]) -> dict[str, str]:
+    """Return our column name -> SQL over a file, or over a table that keeps its columns.
 
     A text that is absent or null is empty; a number that is absent, empty or not a number is
     null; an instant is UTC.
     """
-    known = {snake(header): (header, kind.upper()) for header, kind in columns.items()}
-    chosen = {name: _present(dialect.columns.get(name, ()), known) for name in _ALL}
     return {
-        **{name: _text(found) for name, found in chosen.items() if name in TEXTS},
-        **{name: _instant(found) for name, found in chosen.items() if name in INSTANTS},
-        **{name: _number(found) for name, found in chosen.items() if name in NUMBERS},
-        "unreadable": " OR ".join(_unreadable(chosen[name]) for name in ("quantity", "cost")),
+        **{name: _text(of) for name, of in chosen.items() if name in TEXTS},
+        **{name: _instant(of) for name, of in chosen.items() if name in INSTANTS},
+        **{name: _number(of) for name, of in chosen.items() if name in NUMBERS},
     }
+
+
+def unreadable(chosen: Mapping[str, Found]) -> str:
+    """Return SQL that says whether quantity or cost is there and is not a number."""
+    return " OR ".join(_unreadable(chosen[name]) for name in ("quantity", "cost"))
 
 
 _ALL = (*TEXTS, *INSTANTS, *NUMBERS)
 Found = list[tuple[str, str]]  # (SQL, engine type)
+
+
+def _quoted(header: str) -> str:
+    return '"' + header.replace('"', '""') + '"'
 
 
 def _present(choices: Sequence[str], known: Mapping[str, tuple[str, str]]) -> Found:
@@ -206,7 +235,7 @@ def _present(choices: Sequence[str], known: Mapping[str, tuple[str, str]]) -> Fo
         if name not in known:
             continue
         header, kind = known[name]
-        quoted = '"' + header.replace('"', '""') + '"'
+        quoted = _quoted(header)
         if not key:
             if not kind.startswith("MAP"):
                 found.append((quoted, kind))

@@ -35,12 +35,12 @@ found AS (
     SELECT h.*, bool_or(c.usage_type = h.partner) AS own
     FROM hours h JOIN ledger_cells c USING (account, month, resource) GROUP BY ALL
 )
-SELECT row_number() OVER (ORDER BY account, month, resource, partner)
-       + (SELECT count(*) FROM pools) AS pool, * FROM found;
+SELECT -row_number() OVER (ORDER BY account, month, resource, partner)
+       - (SELECT count(*) FROM open_pools) AS pool, * FROM found;
 
-INSERT INTO pools SELECT pool, '{LEVEL}' FROM fixed_pools;
+INSERT INTO open_pools SELECT pool, '{LEVEL}' FROM fixed_pools;
 
-INSERT INTO line_parts
+INSERT INTO open_line_parts
 SELECT b.line, p.pool, 0
 FROM billed b JOIN fixed_pools p ON p.account = b.account AND p.month = b.month
     AND p.resource = b.resource AND p.partner = replace(b.usage_type, '-Hours', '-Bytes')

@@ -1,7 +1,8 @@
 """What a bill is and what is wrong with it: payer, months, currency, repeated and odd lines.
 
-Enters: `bill_raw` and `bill_lines`. Trouble that would make figures meaningless (two payers, two
-currencies, the wrong month) is an error; all else is a finding, counted and sampled.
+Enters: `bill_rows` and `bill_words`. Leaves: `bill_sums`, what they add up to per set of words.
+Trouble that would make figures meaningless (two payers, two currencies, the wrong month) is an
+error; all else is a finding, counted and sampled.
 """
 
 from __future__ import annotations
@@ -11,52 +12,38 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from flowcost.bill.rounding import DIGIT, cost_sql, digits_sql
+from flowcost.bill.hours import hour_sql
+from flowcost.bill.rows import FRACTIONAL, MISROUNDED, add_up, month_sql
 from flowcost.errors import BillError
 from flowcost.model import Finding
-from flowcost.money import PRICE_SCALE
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# A whole line of a CUR repeats if all of this does; lines without an id are never called so.
-_IDENTITY = (
-    "line_key, line_interval, period_start, account, resource_id, usage_type, operation,"
-    " line_type, quantity, cost, rate_code"
-)
-
-# finding -> (severity, condition on a usage line, hint)
+# finding -> (severity, count over `bill_sums` s and `bill_words` w, a line of it, hint)
 _CHECKS = {
     "bill-unknown-meter": (
         "info",
-        "meter = ''",
+        "sum(s.lines) FILTER (w.meter = '')",
+        "w.meter = ''",
         "Flowcost books no such meter; the lines stay residuals",
     ),
     "bill-fractional-bytes": (
         "warning",
-        (
-            "counts = 'bytes' AND grain = 'hour' AND"
-            f" abs({digits_sql('quantity')} * unit_bytes - CAST(bytes AS HUGEINT) * {PRICE_SCALE})"
-            # a printed quantity is off by half a digit at most
-            " > unit_bytes // 2 + 1"
-        ),
+        "sum(s.fractional) FILTER (w.grain = 'hour')",
+        f"odd & {FRACTIONAL} > 0 AND w.grain = 'hour'",
         "the quantity is no whole number of bytes: another unit, or a line made by hand",
     ),
     "bill-rounding": (
         "warning",
-        (
-            "provider = 'aws' AND grain = 'hour' AND unit_price IS NOT NULL"
-            " AND contracted_cost IS NOT NULL AND"
-            f" CAST(contracted_cost AS HUGEINT) // {DIGIT} <> {cost_sql('quantity', 'unit_price')}"
-        ),
+        "sum(s.misrounded)",
+        f"odd & {MISROUNDED} > 0",
         "cost is not quantity times price at ten places: amortised, or a blended price",
     ),
-    "bill-outside-month": (
-        "warning",
-        "date_trunc('month', period_start) <> billing_month",
-        "usage of another month than the one invoiced; it is matched where it was used",
-    ),
 }
+
+
+_SAID = "FROM bill_sums s JOIN bill_words w USING (word)"
 
 
 class Found(Struct, frozen=True, kw_only=True):
@@ -70,31 +57,56 @@ class Found(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
 
 
-def without_repeats(con: DuckDBPyConnection) -> tuple[str, list[Finding]]:
-    """Return a relation of `bill_raw` with every identified line once, and what was left out."""
-    keyed = "FROM bill_raw WHERE line_key <> ''"
-    [(total, distinct)] = con.execute(
-        f"SELECT count(*), count(DISTINCT hash({_IDENTITY})) {keyed}"
-    ).fetchall()
-    if total == distinct:
-        return "bill_raw", []
-    once = (
-        f"(SELECT * EXCLUDE (place) FROM (SELECT DISTINCT ON ({_IDENTITY}) * FROM"
-        f" (SELECT *, row_number() OVER () AS place {keyed}) ORDER BY place)"
-        " UNION ALL SELECT * FROM bill_raw WHERE line_key = '')"
+def drop_repeats(con: DuckDBPyConnection) -> list[Finding]:
+    """Create `bill_sums`, and keep every identified line once; return what was left out.
+
+    Lines are the same if all they say is the same and they carry the same id; lines without an
+    id never are.
+    """
+    add_up(con)
+    [(suspect,)] = con.execute("SELECT count(*) FROM bill_sums WHERE timed > hours").fetchall()
+    if not suspect:
+        return []
+    con.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE bill_repeats AS
+        WITH alike AS (
+            SELECT word, hour, quantity, cost, list(line) AS lines
+            FROM bill_rows WHERE word IN (SELECT word FROM bill_sums WHERE timed > hours)
+            GROUP BY ALL HAVING count(*) > 1
+        ),
+        numbered AS (SELECT row_number() OVER () AS place, lines FROM alike)
+        SELECT x.line, x.line_key, x.source,
+               row_number() OVER (
+                   PARTITION BY place, line_key, line_interval, period_start, rate_code
+                   ORDER BY line
+               ) AS copy
+        FROM (SELECT place, unnest(lines) AS line FROM numbered) JOIN bill_wide x USING (line)
+        WHERE line_key <> ''
+        """
     )
-    sample = con.execute(
-        f"SELECT line_key, source {keyed} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
+    extra = con.execute(
+        "SELECT count(*), arg_min(source, line_key), min(line_key) FROM bill_repeats WHERE copy > 1"
     ).fetchall()
-    finding = Finding(
-        code="bill-repeated-lines",
-        severity="warning",
-        subject=sample[0][1] if sample else "bill",
-        count=total - distinct,
-        sample=sample[0][0] if sample else "",
-        hint="each line was counted once; two deliveries of one month may be mixed",
-    )
-    return once, [finding]
+    [(count, source, key)] = extra
+    if count:
+        con.execute(
+            "DELETE FROM bill_rows WHERE line IN (SELECT line FROM bill_repeats WHERE copy > 1)"
+        )
+        add_up(con)
+    con.execute("DROP TABLE bill_repeats")
+    if not count:
+        return []
+    return [
+        Finding(
+            code="bill-repeated-lines",
+            severity="warning",
+            subject=source,
+            count=count,
+            sample=key,
+            hint="each line was counted once; two deliveries of one month may be mixed",
+        )
+    ]
 
 
 def inspect(con: DuckDBPyConnection, wanted: date | None) -> Found:
@@ -104,8 +116,8 @@ def inspect(con: DuckDBPyConnection, wanted: date | None) -> Found:
         BillError: no network lines, several payers or currencies, or lines without a time.
     """
     [(lines, final, timeless)] = con.execute(
-        "SELECT count(*), coalesce(bool_and(invoice <> ''), false),"
-        " count(*) FILTER (period_start IS NULL) FROM bill_lines"
+        "SELECT coalesce(sum(lines), 0), coalesce(bool_and(invoice <> ''), false),"
+        f" coalesce(sum(lines - timed), 0) {_SAID}"
     ).fetchall()
     if not lines:
         raise _nothing(con, wanted)
@@ -127,12 +139,17 @@ def inspect(con: DuckDBPyConnection, wanted: date | None) -> Found:
             hint="reconcile the files of one currency",
         )
     currency = currencies[0] if currencies else "USD"
-    months = con.execute("SELECT DISTINCT billing_month FROM bill_lines ORDER BY 1").fetchall()
+    months = con.execute(
+        f"SELECT DISTINCT {month_sql('w', 'r.hour')} FROM ("
+        "SELECT DISTINCT word, hour FROM bill_rows JOIN bill_words USING (word)"
+        " WHERE billing_month IS NULL UNION ALL SELECT word, first FROM bill_sums) r"
+        " JOIN bill_words w USING (word) ORDER BY 1"
+    ).fetchall()
     return Found(
         payer=payers[0] if payers else "",
         months=tuple(row[0] for row in months),
         currency=currency,
-        lines=lines,
+        lines=int(lines),
         final=final,
         findings=tuple(_findings(con, currency)),
     )
@@ -141,7 +158,7 @@ def inspect(con: DuckDBPyConnection, wanted: date | None) -> Found:
 def _nothing(con: DuckDBPyConnection, wanted: date | None) -> BillError:
     rows = con.execute(
         "SELECT DISTINCT CAST(date_trunc('month', coalesce(billing_start, period_start)) AS DATE)"
-        " FROM bill_raw ORDER BY 1"
+        " FROM bill_wide ORDER BY 1"
     ).fetchall()
     held = ", ".join(f"{row[0]:%Y-%m}" for row in rows if row[0])
     if wanted and held:
@@ -156,41 +173,42 @@ def _nothing(con: DuckDBPyConnection, wanted: date | None) -> BillError:
 
 def _distinct(con: DuckDBPyConnection, column: str) -> list[str]:
     rows = con.execute(
-        f"SELECT DISTINCT {column} FROM bill_lines WHERE {column} <> '' ORDER BY 1"
+        f"SELECT DISTINCT {column} {_SAID} WHERE {column} <> '' ORDER BY 1"
     ).fetchall()
     return [row[0] for row in rows]
 
 
 def _findings(con: DuckDBPyConnection, currency: str) -> list[Finding]:
     found = []
-    usage = "FROM bill_lines WHERE line_type = 'usage'"
-    counts = ", ".join(f"count(*) FILTER ({condition})" for _, condition, _ in _CHECKS.values())
-    [row] = con.execute(f"SELECT {counts} {usage}").fetchall()
-    for (code, (severity, condition, hint)), count in zip(_CHECKS.items(), row, strict=True):
+    counts = ", ".join(count for _, count, _, _ in _CHECKS.values())
+    [row] = con.execute(f"SELECT {counts} {_SAID} WHERE line_type = 'usage'").fetchall()
+    for (code, (severity, _, where, hint)), count in zip(_CHECKS.items(), row, strict=True):
         if count:
-            [(sample,)] = con.execute(
-                f"SELECT min(usage_type || ' line ' || line) {usage} AND ({condition})"
-            ).fetchall()
             found.append(
                 Finding(
                     code=code,
                     severity=severity,
                     subject="bill",
-                    count=count,
-                    sample=sample,
+                    count=int(count),
+                    sample=_sample(con, where),
                     hint=hint,
                 )
             )
-    [(unreadable, source)] = con.execute(
-        "SELECT count(*), min(source) FROM bill_raw WHERE unreadable"
+    found += _outside(con)
+    unreadable = con.execute(
+        f"SELECT sum(lines) {_SAID} WHERE unreadable HAVING sum(lines) > 0"
     ).fetchall()
-    if unreadable:
+    for (count,) in unreadable:
+        [(source,)] = con.execute(
+            "SELECT min(x.source) FROM bill_rows JOIN bill_words w USING (word)"
+            " JOIN bill_wide x USING (line) WHERE w.unreadable"
+        ).fetchall()
         found.append(
             Finding(
                 code="bill-unreadable-number",
                 severity="error",
                 subject=source,
-                count=unreadable,
+                count=int(count),
                 hint="quantity or cost is not a number; the lines count as nothing",
             )
         )
@@ -205,3 +223,38 @@ def _findings(con: DuckDBPyConnection, currency: str) -> list[Finding]:
             )
         )
     return found
+
+
+def _outside(con: DuckDBPyConnection) -> list[Finding]:
+    """Say which usage is of another month than the one invoiced."""
+    where = (
+        "w.billing_month IS NOT NULL AND date_trunc('month', {}) <> w.billing_month"
+        " AND w.line_type = 'usage'"
+    )
+    edges = " OR ".join(f"({where.format(hour_sql(edge))})" for edge in ("s.first", "s.last"))
+    [(suspect,)] = con.execute(f"SELECT count(*) {_SAID} WHERE {edges}").fetchall()
+    if not suspect:
+        return []
+    outside = where.format(hour_sql("r.hour"))
+    [(count,)] = con.execute(
+        f"SELECT count(*) FROM bill_rows r JOIN bill_words w USING (word) WHERE {outside}"
+    ).fetchall()
+    return [
+        Finding(
+            code="bill-outside-month",
+            severity="warning",
+            subject="bill",
+            count=count,
+            sample=_sample(con, outside),
+            hint="usage of another month than the one invoiced; it is matched where it was used",
+        )
+    ]
+
+
+def _sample(con: DuckDBPyConnection, where: str) -> str:
+    """Return one of the lines that a condition on a row and its words holds for."""
+    [(sample,)] = con.execute(
+        "SELECT min(w.usage_type || ' line ' || r.line) FROM bill_rows r"
+        f" JOIN bill_words w USING (word) WHERE w.line_type = 'usage' AND ({where})"
+    ).fetchall()
+    return str(sample)

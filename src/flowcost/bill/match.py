@@ -1,10 +1,12 @@
 """Bill lines meet ledger cells, finest grain first, to the byte.
 
-Enters: `bill_lines`, `ledger_cells`. Leaves: `line_parts` (how many bytes of a line were met in
-which pool) and `cell_parts` (the same of a cell), `open_lines` and `open_cells` with the `rest`
-that was not. A pool is what is met
-together: all lines and all cells with the same keys. It meets the smaller of the two sums; each
-side is split by largest remainder, so nothing is met twice and nothing is lost.
+Enters: `bill_rows`, `bill_words`, `points`, `cells`. Leaves: for what the cells did not close,
+`open_parts` (how many bytes of a line were met in which pool) and `open_cell_parts` (the same of a
+cell), `open_lines` and `open_cells` with the `rest` that was not met; the views `pools`,
+`line_parts` and `cell_parts` say it of all. A pool is what is met together: all lines and all cells
+with the same keys. A closed cell is a pool of its own, by its own number; others are below zero.
+A pool meets the smaller of the two sums; each side is split by largest remainder, so nothing is met
+twice and nothing is lost.
 
 What a side does not say cannot be a key: a line without a resource id meets the cells of its
 account and hour, a daily line those of its day. Two different resources never meet.
@@ -16,7 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowcost.bill.cells import resource_sql
+from flowcost.bill.cells import CELL, CLOSED
+from flowcost.bill.hours import hour_sql, point_of_sql
 from flowcost.bill.shares import split_sql
 
 if TYPE_CHECKING:
@@ -24,14 +27,42 @@ if TYPE_CHECKING:
 
 GRAINS = ("hour", "day", "month")
 
+EXACT = "resource and hour"  # the level of a closed cell
+
 BILLED = f"""
-CREATE OR REPLACE TEMP TABLE billed AS
-SELECT line, grain, account, date_trunc('hour', period_start) AS hour,
-       CAST(period_start AS DATE) AS day, CAST(date_trunc('month', period_start) AS DATE) AS month,
-       {resource_sql("resource_id")} AS resource, metered_as AS usage_type, operation,
-       coalesce(bytes, 0) AS bytes, coalesce(bytes, 0) AS rest, counts, meter,
-       CAST(cost AS HUGEINT) AS cost
-FROM bill_lines WHERE line_type = 'usage'
+CREATE OR REPLACE TEMP VIEW billed AS
+SELECT line, grain, p.account, {hour_sql("r.hour")} AS hour,
+       CAST({hour_sql("r.hour")} AS DATE) AS day,
+       CAST(date_trunc('month', {hour_sql("r.hour")}) AS DATE) AS month,
+       p.resource, p.usage_type, p.operation, bytes, counts, meter, cost, cell
+FROM bill_rows r JOIN bill_words w USING (word) JOIN points p USING (point)
+WHERE line_type = 'usage'
+"""
+OPEN = f"""
+CREATE OR REPLACE TEMP TABLE open_rows AS
+SELECT line FROM bill_rows WHERE cell IS NULL AND bytes > 0
+UNION ALL
+SELECT line FROM bill_rows SEMI JOIN (SELECT cell FROM cells WHERE billed > booked) USING (cell);
+
+CREATE OR REPLACE TEMP TABLE open_lines AS
+SELECT b.* EXCLUDE (cell), bytes AS rest FROM billed b SEMI JOIN open_rows USING (line);
+
+CREATE OR REPLACE TEMP TABLE open_cells AS
+SELECT {CELL}, booked AS bytes, booked - CASE WHEN {CLOSED} THEN billed ELSE 0 END AS rest
+FROM (SELECT * FROM cells WHERE booked > 0 AND booked <> billed)
+JOIN points ON point = {point_of_sql("cell")};
+
+CREATE OR REPLACE TEMP TABLE open_pools (pool BIGINT, level VARCHAR);
+CREATE OR REPLACE TEMP TABLE open_line_parts (line BIGINT, pool BIGINT, bytes BIGINT);
+CREATE OR REPLACE TEMP TABLE open_cell_parts (cell BIGINT, pool BIGINT, bytes BIGINT);
+CREATE OR REPLACE TEMP VIEW pools AS
+SELECT * FROM open_pools UNION ALL SELECT cell, '{EXACT}' FROM cells WHERE {CLOSED};
+CREATE OR REPLACE TEMP VIEW line_parts AS
+SELECT * FROM open_line_parts
+UNION ALL
+SELECT line, cell, bytes FROM bill_rows JOIN cells USING (cell) WHERE {CLOSED};
+CREATE OR REPLACE TEMP VIEW cell_parts AS
+SELECT * FROM open_cell_parts UNION ALL SELECT cell, cell, billed FROM cells WHERE {CLOSED}
 """
 
 
@@ -46,15 +77,9 @@ class Pass:
 
 
 def meet(con: DuckDBPyConnection) -> None:
-    """Create `billed`, `pools`, `line_parts` and `cell_parts`."""
+    """Create `open_lines`, `open_cells` and what says how they met."""
     con.execute(BILLED)
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE pools (pool BIGINT, level VARCHAR);"
-        "CREATE OR REPLACE TEMP TABLE line_parts (line BIGINT, pool BIGINT, bytes BIGINT);"
-        "CREATE OR REPLACE TEMP TABLE cell_parts (cell BIGINT, pool BIGINT, bytes BIGINT);"
-        "CREATE OR REPLACE TEMP TABLE open_lines AS SELECT * FROM billed WHERE rest > 0;"
-        "CREATE OR REPLACE TEMP TABLE open_cells AS SELECT * FROM ledger_cells"
-    )
+    con.execute(OPEN)
     for one in passes(con):
         _meet(con, one)
 
@@ -62,11 +87,10 @@ def meet(con: DuckDBPyConnection) -> None:
 def passes(con: DuckDBPyConnection) -> Iterator[Pass]:
     """Yield the rounds that these lines and cells need, most keys and finest grain first."""
     lines = con.execute(
-        "SELECT DISTINCT grain, account <> '', resource <> '', operation <> '' FROM billed"
-        " WHERE bytes > 0"
+        "SELECT DISTINCT grain, account <> '', resource <> '', operation <> '' FROM open_lines"
     ).fetchall()
     cells = con.execute(
-        "SELECT DISTINCT resource <> '', operation <> '' FROM ledger_cells"
+        "SELECT DISTINCT resource <> '', operation <> '' FROM open_cells"
     ).fetchall()
     found = [_pass(line, cell) for line in lines for cell in cells]
     order = {grain: index for index, grain in enumerate(GRAINS)}
@@ -102,7 +126,7 @@ def _meet(con: DuckDBPyConnection, one: Pass) -> None:
     con.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE meeting AS
-        SELECT row_number() OVER () + (SELECT count(*) FROM pools) AS pool, *,
+        SELECT -row_number() OVER (ORDER BY {keys}) - (SELECT count(*) FROM open_pools) AS pool, *,
                least(line_bytes, cell_bytes) AS met
         FROM (SELECT {keys}, sum(rest) AS line_bytes, count(*) AS line_rows
               FROM open_lines WHERE {one.lines} GROUP BY ALL)
@@ -111,7 +135,7 @@ def _meet(con: DuckDBPyConnection, one: Pass) -> None:
         USING ({keys})
         """
     )
-    con.execute(f"INSERT INTO pools SELECT pool, '{one.level}' FROM meeting")
+    con.execute(f"INSERT INTO open_pools SELECT pool, '{one.level}' FROM meeting")
     for side, table, where in (
         ("line", "open_lines", one.lines),
         ("cell", "open_cells", one.cells),
@@ -125,7 +149,7 @@ def _meet(con: DuckDBPyConnection, one: Pass) -> None:
             f"CREATE OR REPLACE TEMP TABLE met_now AS SELECT row AS {side}, pool,"
             f" CAST(part AS BIGINT) AS bytes FROM ({split_sql(source)}) WHERE part > 0"
         )
-        con.execute(f"INSERT INTO {side}_parts SELECT * FROM met_now")
+        con.execute(f"INSERT INTO open_{side}_parts SELECT * FROM met_now")
         con.execute(
             f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT o.* REPLACE"
             f" (o.rest - coalesce(m.bytes, 0) AS rest) FROM {table} o LEFT JOIN met_now m"

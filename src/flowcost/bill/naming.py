@@ -36,7 +36,12 @@ _NETWORK = (
 # A text of which every network usage type of AWS contains one: what a scan can sieve by.
 SIEVE = ("Bytes", "LoadBalancerUsage", "LCUUsage", "DataXfer", "PublicIPv4", *_NETWORK[5:])
 
+# Without usage types only words can sieve; the names decide later.
+_CATEGORIES = ("network", "bandwidth")
+_DESCRIPTIONS = ("data transfer", "nat gateway", "public ipv4", "balancer")
+
 OTHER = "other"
+NOTHING = "coalesce('')"  # SQL of a text column that a file lacks
 _UNITS = {  # billing unit, lower case -> bytes; AWS's, Google's and Azure's GB is 2**30
     "gb": GIB,
     "gib": GIB,
@@ -110,6 +115,24 @@ def provider_of(text: str) -> str:
         if word in lower:
             return name
     return lower
+
+
+def may_be_network(usage_type: str, category: str, description: str) -> bool:
+    """Say whether a line of these words may be a network line; `name` decides which is."""
+    return (
+        any(part in usage_type for part in SIEVE)
+        or any(part in category.lower() for part in _CATEGORIES)
+        or any(part in description.lower() for part in _DESCRIPTIONS)
+    )
+
+
+def sieve_sql(usage_type: str, category: str, description: str) -> str:
+    """Return SQL of `may_be_network`, for text that is read but once."""
+    tests = [f"contains({usage_type}, '{part}')" for part in SIEVE]
+    for column, parts in ((category, _CATEGORIES), (description, _DESCRIPTIONS)):
+        if column != NOTHING:
+            tests += [f"{column} ILIKE '%{part}%'" for part in parts]
+    return " OR ".join(tests)
 
 
 def name(words: Words) -> Named | None:

@@ -7,9 +7,6 @@ line, shares plus residuals equal what the provider printed, to the last digit.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
@@ -24,20 +21,6 @@ from flowcost.ledger import Ledger
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-MEMORY = "2GiB"
-
-
-@contextmanager
-def engine(memory: str = MEMORY) -> Iterator[DuckDBPyConnection]:
-    """Open an engine that spills to disk beyond `memory`, so that no bill is too large."""
-    import duckdb  # noqa: PLC0415 - 60 ms that `--help` does not need
-
-    with (
-        tempfile.TemporaryDirectory(prefix="flowcost-") as folder,
-        duckdb.connect(config={"memory_limit": memory, "temp_directory": folder}) as con,
-    ):
-        yield con
 
 
 def reconcile(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from flowcost.bill.cells import CHARGE_HASH
+from flowcost.bill.hours import number_sql
 from flowcost.bill.residuals import CELL_REASONS, LINE_REASONS
 from flowcost.bill.rounding import DIGIT
 from flowcost.errors import UsageError
@@ -42,6 +44,9 @@ _MEASURES = (
 )
 
 
+_TIMED = "(SELECT *, 1 AS lines FROM billed)"
+
+
 class Summary(Struct, frozen=True, kw_only=True):
     """A reconciliation in four sums; costs are numerators over money.ONE."""
 
@@ -67,29 +72,30 @@ def compared(con: DuckDBPyConnection, by: Sequence[str] = ("usage_type", "operat
             hint=f"keys are {', '.join(KEYS)}",
         )
     keys = ", ".join(by)
+    # Sums per point say all but when; only keys of time look at rows and cells.
+    timed = {"month", "day", "hour"}.intersection(by)
+    sides = (_TIMED, "ledger_cells") if timed else ("billed_sums", "booked_sums")
     rows = con.execute(
         f"""
-        WITH shared AS (
-            SELECT line, sum(cost) FILTER (pool IS NOT NULL) AS attributed,
-                   sum(cost) FILTER (pool IS NULL) AS residual
-            FROM line_shares GROUP BY line
+        WITH bill AS (
+            SELECT {keys}, sum(lines) AS lines, sum(bytes) AS bytes, sum(cost) AS cost
+            FROM {sides[0]} GROUP BY ALL
         ),
-        bill AS (
-            SELECT {keys}, count(*) AS lines, sum(bytes) AS bytes, sum(cost) AS cost,
-                   sum(attributed) AS attributed, sum(residual) AS residual
-            FROM billed LEFT JOIN shared USING (line) GROUP BY ALL
+        rest AS (
+            SELECT {keys}, sum(s.cost) AS cost
+            FROM billed JOIN open_shares s USING (line) WHERE s.pool IS NULL GROUP BY ALL
         ),
-        booked AS (SELECT {keys}, sum(bytes) AS bytes FROM ledger_cells GROUP BY ALL)
+        booked AS (SELECT {keys}, sum(bytes) AS bytes FROM {sides[1]} GROUP BY ALL)
         SELECT {keys}, coalesce(bill.lines, 0), coalesce(bill.bytes, 0), coalesce(booked.bytes, 0),
-               coalesce(bill.cost, 0), coalesce(attributed, 0), coalesce(residual, 0)
-        FROM bill FULL JOIN booked USING ({keys})
+               coalesce(bill.cost, 0), coalesce(rest.cost, 0)
+        FROM bill FULL JOIN booked USING ({keys}) LEFT JOIN rest USING ({keys})
         ORDER BY abs(coalesce(bill.cost, 0)) DESC, {keys}
         """
     ).fetchall()
     width = len(by)
     shown = []
     for row in rows:
-        lines, billed, booked, cost, attributed, residual = (int(value) for value in row[width:])
+        lines, billed, booked, cost, residual = map(int, row[width:])
         shown.append(
             (
                 *row[:width],
@@ -98,8 +104,8 @@ def compared(con: DuckDBPyConnection, by: Sequence[str] = ("usage_type", "operat
                 booked,
                 booked - billed,
                 agreement(booked, billed),
-                cost,
-                attributed * DIGIT,
+                cost * DIGIT,
+                (cost - residual) * DIGIT,
                 residual * DIGIT,
             )
         )
@@ -131,7 +137,7 @@ def residuals(con: DuckDBPyConnection, by: Sequence[str] = ()) -> Table:
         raise UsageError(f"unknown key {', '.join(unknown)}", hint=f"keys are {', '.join(KEYS)}")
     keys = "".join(f", {name}" for name in by)
     rows = con.execute(
-        f"SELECT reason{keys}, count(DISTINCT line), sum(s.bytes), sum(s.cost) FROM line_shares s"
+        f"SELECT reason{keys}, count(DISTINCT line), sum(s.bytes), sum(s.cost) FROM open_shares s"
         " JOIN billed USING (line) WHERE reason <> '' GROUP BY ALL"
         f" ORDER BY abs(sum(s.cost)) DESC, sum(s.bytes) DESC, reason{keys}"
     ).fetchall()
@@ -153,10 +159,18 @@ def residuals(con: DuckDBPyConnection, by: Sequence[str] = ()) -> Table:
 def unbilled(con: DuckDBPyConnection) -> Table:
     """Return what the ledger has and the bill has not, and why."""
     rows = con.execute(
-        "SELECT u.reason, usage_type, count(*) AS cells, sum(u.bytes) AS bytes,"
-        " sum(CAST(u.bytes AS HUGEINT) * (CAST(list_cost AS HUGEINT) // c.bytes)) AS cost"
-        " FROM unbilled u JOIN ledger_cells c USING (cell)"
-        " GROUP BY u.reason, usage_type ORDER BY bytes DESC, reason, usage_type"
+        f"""
+        WITH listed AS (
+            SELECT k.first_cell + {number_sql("c.hour")} AS cell,
+                   CAST(sum(list_cost) AS HUGEINT) AS cost
+            FROM charges c JOIN charge_keys k ON k.h = {CHARGE_HASH}
+            WHERE k.first_cell + {number_sql("c.hour")} IN (SELECT cell FROM unbilled) GROUP BY ALL
+        )
+        SELECT u.reason, usage_type, count(*) AS cells, sum(u.bytes) AS bytes,
+               sum(CAST(u.bytes AS HUGEINT) * (coalesce(listed.cost, 0) // l.bytes))
+        FROM unbilled u JOIN ledger_cells l USING (cell) LEFT JOIN listed USING (cell)
+        GROUP BY u.reason, usage_type ORDER BY bytes DESC, reason, usage_type
+        """
     ).fetchall()
     return Table(
         (
@@ -174,8 +188,8 @@ def unbilled(con: DuckDBPyConnection) -> Table:
 def apart(con: DuckDBPyConnection) -> Table:
     """Return what is on network lines besides usage: credits, refunds, discounts, fees."""
     rows = con.execute(
-        "SELECT line_type, usage_type, count(*), sum(cost) FROM bill_lines"
-        " WHERE line_type <> 'usage' GROUP BY ALL ORDER BY abs(sum(cost)) DESC, 1, 2"
+        "SELECT line_type, usage_type, sum(lines), sum(cost) FROM bill_sums JOIN bill_words"
+        " USING (word) WHERE line_type <> 'usage' GROUP BY ALL ORDER BY abs(sum(cost)) DESC, 1, 2"
     ).fetchall()
     return Table(
         (
@@ -184,27 +198,26 @@ def apart(con: DuckDBPyConnection) -> Table:
             Column("lines", "int", "lines"),
             Column("cost", "money", "sum of the lines"),
         ),
-        tuple((*row[:3], int(row[3])) for row in rows),
+        tuple((*row[:2], int(row[2]), int(row[3]) * DIGIT) for row in rows),
     )
 
 
 def summary(con: DuckDBPyConnection) -> Summary:
     """Return the reconciliation in a few sums."""
-    [row] = con.execute(
-        "SELECT (SELECT count(*) FROM billed), (SELECT coalesce(sum(bytes), 0) FROM billed),"
-        " (SELECT coalesce(sum(bytes), 0) FROM line_shares WHERE pool IS NOT NULL),"
-        " (SELECT coalesce(sum(bytes), 0) FROM unbilled),"
-        " (SELECT coalesce(sum(cost), 0) FROM billed),"
-        " (SELECT coalesce(sum(cost), 0) FROM line_shares WHERE pool IS NOT NULL),"
-        " (SELECT coalesce(sum(cost), 0) FROM line_shares WHERE pool IS NULL)"
+    [(lines, size, cost)] = con.execute(
+        "SELECT coalesce(sum(lines), 0), coalesce(sum(bytes), 0), coalesce(sum(cost), 0)"
+        " FROM billed_sums"
     ).fetchall()
-    lines, billed, met, beyond, cost, attributed, residual = map(int, row)
+    [(rest, residual, beyond)] = con.execute(
+        "SELECT coalesce(sum(bytes), 0), coalesce(sum(cost), 0),"
+        " (SELECT coalesce(sum(bytes), 0) FROM unbilled) FROM open_shares WHERE pool IS NULL"
+    ).fetchall()
     return Summary(
-        lines=lines,
-        billed_bytes=billed,
-        met_bytes=met,
-        unbilled_bytes=beyond,
-        billed_cost=cost,
-        attributed_cost=attributed * DIGIT,
-        residual_cost=residual * DIGIT,
+        lines=int(lines),
+        billed_bytes=int(size),
+        met_bytes=int(size) - int(rest),
+        unbilled_bytes=int(beyond),
+        billed_cost=int(cost) * DIGIT,
+        attributed_cost=(int(cost) - int(residual)) * DIGIT,
+        residual_cost=int(residual) * DIGIT,
     )

@@ -1,6 +1,6 @@
 """Why a billed byte has no owner: every rest of a line gets a name and a next step.
 
-Enters: `open_lines` and `open_cells` (what meeting left), `billed`, `watched`. Leaves:
+Enters: `open_lines` and `open_cells` (what meeting left), `billed`, `charge_words`. Leaves:
 `line_residuals (line, reason, bytes)`, which covers every rest exactly, and the reasons of the
 other side: cells that no line met.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from flowcost.bill.cells import CHARGE_HASH
+from flowcost.bill.resources import resource_sql
 from flowcost.bill.shares import split_sql
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ LINE_REASONS = MappingProxyType(
         " shares it by the bytes of its resource",
         "capacity_units": "a load balancer's capacity units; they follow its busiest dimension",
         "other_unit": "a network line that is not counted in bytes",
+        "taken_back": "usage that the provider takes back: see the lines it corrects",
         "unmodelled_meter": "a meter that Flowcost does not book; ask for it with the usage type",
         "hour_not_in_ledger": "run `flowcost run` for these hours",
         "account_not_watched": "no sensor in this account: add its flow logs or agents",
@@ -45,6 +48,30 @@ CELL_REASONS = MappingProxyType(
     }
 )
 LAG_HOURS = 48  # AWS: a report may lag 24 to 48 hours behind use
+
+# Who was watched, by sensors and not by inference; the local end where no resource is named.
+WATCHED = f"""
+CREATE OR REPLACE TEMP TABLE watched_words AS
+SELECT DISTINCT h, CASE WHEN watched <> '' THEN payer_account
+                        ELSE coalesce(nullif(i.cloud_account_id, ''), payer_account) END AS account,
+       CASE WHEN watched <> '' THEN watched ELSE {resource_sql("coalesce(i.cloud_resource_id, '')")}
+           END AS resource
+FROM charge_words w LEFT JOIN identities i ON i.identity_id = w.owner AND w.watched = ''
+WHERE w.provenance = 'observed';
+
+CREATE OR REPLACE TEMP TABLE watched_hours AS
+SELECT DISTINCT hour FROM charges WHERE provenance = 'observed';
+
+-- In which hours the resources of open lines were watched, with the bytes that found no path.
+CREATE OR REPLACE TEMP TABLE watched AS
+SELECT w.account, w.resource, c.hour,
+       CAST(sum(CASE WHEN c.usage_type = '' AND c.list_cost IS NULL THEN c.quantity ELSE 0 END)
+           AS BIGINT) AS unproven_bytes
+FROM charges c
+JOIN (SELECT * FROM watched_words SEMI JOIN open_lines USING (account, resource)) w
+    ON w.h = {CHARGE_HASH}
+GROUP BY ALL
+"""
 
 RESTS = """
 CREATE OR REPLACE TEMP TABLE rests AS
@@ -80,21 +107,23 @@ SELECT r.line,
          ELSE 'meter_not_booked' END AS reason,
     r.rest - coalesce(u.bytes, 0) AS bytes
 FROM rests r
-LEFT JOIN (SELECT DISTINCT hour FROM watched) h ON h.hour = r.hour
-LEFT JOIN (SELECT DISTINCT account FROM watched) a ON a.account = r.account
-LEFT JOIN (SELECT DISTINCT account, resource FROM watched) s
+LEFT JOIN watched_hours h ON h.hour = r.hour
+LEFT JOIN (SELECT DISTINCT account FROM watched_words) a ON a.account = r.account
+LEFT JOIN (SELECT DISTINCT account, resource FROM watched_words) s
     ON s.account = r.account AND s.resource = r.resource
-LEFT JOIN (SELECT DISTINCT line FROM line_parts) m ON m.line = r.line
+LEFT JOIN (SELECT DISTINCT line FROM open_line_parts) m ON m.line = r.line
 LEFT JOIN unproven u ON u.line = r.line
 WHERE r.rest > coalesce(u.bytes, 0)
 """
 
+# Where nothing was moved there is nothing to meet; what a line takes back is nobody's either.
 NOT_BYTES = """
 INSERT INTO line_residuals
-SELECT line, CASE counts WHEN 'hours' THEN 'fixed_hours' WHEN 'gbps_hours' THEN 'fixed_hours'
-                         WHEN 'lcu_hours' THEN 'capacity_units' ELSE 'other_unit' END, 0
-FROM billed WHERE (counts <> 'bytes' OR bytes = 0) AND cost <> 0
-    AND line NOT IN (SELECT line FROM line_parts)
+SELECT line, CASE WHEN bytes < 0 THEN 'taken_back'
+                  WHEN counts IN ('hours', 'gbps_hours') THEN 'fixed_hours'
+                  WHEN counts = 'lcu_hours' THEN 'capacity_units' ELSE 'other_unit' END, bytes
+FROM billed WHERE (bytes < 0 OR (bytes = 0 AND cost <> 0))
+    AND line NOT IN (SELECT line FROM open_line_parts)
 """
 
 
@@ -103,6 +132,7 @@ def name_rests(con: DuckDBPyConnection) -> None:
     con.execute(
         "CREATE OR REPLACE TEMP TABLE line_residuals (line BIGINT, reason VARCHAR, bytes BIGINT)"
     )
+    con.execute(WATCHED)
     con.execute(RESTS)
     con.execute(
         "CREATE OR REPLACE TEMP TABLE unproven AS SELECT row AS line,"
@@ -111,7 +141,7 @@ def name_rests(con: DuckDBPyConnection) -> None:
     con.execute("INSERT INTO line_residuals SELECT line, 'unknown_path', bytes FROM unproven")
     con.execute(NAMED)
     con.execute(NOT_BYTES)
-    con.execute("DROP TABLE rests; DROP TABLE unproven")
+    con.execute("DROP TABLE rests; DROP TABLE unproven; DROP TABLE watched")
 
 
 def name_unbilled(con: DuckDBPyConnection, *, final: bool) -> None:
@@ -128,11 +158,12 @@ def name_unbilled(con: DuckDBPyConnection, *, final: bool) -> None:
                  ELSE 'no_line' END AS reason,
             c.rest AS bytes
         FROM open_cells c
-        CROSS JOIN (SELECT max(hour) AS last, bool_and(account = '') AS anonymous,
-                           bool_or(resource <> '') AS named FROM billed) e
-        LEFT JOIN (SELECT DISTINCT account FROM billed) a ON a.account = c.account
-        LEFT JOIN (SELECT DISTINCT account, resource FROM billed) s
+        CROSS JOIN (SELECT max(last) AS last, bool_and(account = '') AS anonymous,
+                           bool_or(resource <> '') AS named FROM billed_points) e
+        LEFT JOIN (SELECT DISTINCT account FROM billed_points) a ON a.account = c.account
+        LEFT JOIN (SELECT DISTINCT account, resource FROM billed_points) s
             ON s.account = c.account AND s.resource = c.resource
-        LEFT JOIN (SELECT DISTINCT cell FROM cell_parts) m ON m.cell = c.cell
+        LEFT JOIN (SELECT DISTINCT cell FROM cell_parts SEMI JOIN open_cells USING (cell)) m
+            ON m.cell = c.cell
         """
     )

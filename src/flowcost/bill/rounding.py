@@ -9,6 +9,7 @@ bytes come back exactly. Costs here are counted in printed digits, whole numbers
 
 from __future__ import annotations
 
+import math
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 from flowcost.money import GIB, ONE, PRICE_PLACES, PRICE_SCALE
@@ -50,14 +51,57 @@ def digits_sql(amount: str) -> str:
     return f"CAST({amount} * {PRICE_SCALE} AS HUGEINT)"
 
 
-def bytes_sql(quantity: str, unit_bytes: str) -> str:
-    """Return SQL of `bytes_of`."""
-    return f"CAST({_half_up(f'{digits_sql(quantity)} * {unit_bytes}')} AS BIGINT)"
+# 2**30 / 10**10 = _TIMES / _PER, so that a GiB's bytes stay within 64 bits.
+_TIMES, _PER = GIB // math.gcd(GIB, PRICE_SCALE), PRICE_SCALE // math.gcd(GIB, PRICE_SCALE)
+_ROOM = 1 << 62
 
 
-def cost_sql(quantity: str, price: str) -> str:
-    """Return SQL of `cost_of`, as a HUGEINT count of printed digits."""
-    return _half_up(f"{digits_sql(quantity)} * {digits_sql(price)}")
+def bytes_sql(digits: str, unit_bytes: str) -> str:
+    """Return SQL of `bytes_of`, from a quantity in printed digits."""
+    rest = f"{digits} % {PRICE_SCALE} * {2 * _TIMES} + {_PER}"
+    return (
+        f"CASE WHEN {unit_bytes} = {GIB} AND {digits} >= 0"
+        f" THEN CAST({digits} // {PRICE_SCALE} * {GIB} + ({rest}) // {2 * _PER} AS BIGINT)"
+        f" ELSE CAST({_half_up(f'CAST({digits} AS HUGEINT) * {unit_bytes}')} AS BIGINT) END"
+    )
+
+
+def fractional_sql(digits: str, unit_bytes: str) -> str:
+    """Return SQL: a quantity that no whole number of bytes prints as; half a digit is rounding."""
+    rest = f"({digits} % {PRICE_SCALE} * {_TIMES} % {_PER})"
+    slow = f"abs(CAST({digits} AS HUGEINT) * {unit_bytes}) % {PRICE_SCALE}"
+    return (
+        f"CASE WHEN {unit_bytes} = {GIB} AND {digits} >= 0"
+        f" THEN {rest} BETWEEN {_TIMES // 2 + 1} AND {_PER - _TIMES // 2 - 1}"
+        f" ELSE least({slow}, {PRICE_SCALE} - {slow}) > {unit_bytes} // 2 + 1 END"
+    )
+
+
+def fraction_sql(price: str) -> str:
+    """Return SQL of a price as a reduced fraction, and up to which digits it fits 64 bits.
+
+    Three columns, `parts`, `scale` and `room`; `room` is -1 where there is no such fraction.
+    """
+    digits = digits_sql(price)
+    common = f"gcd({digits}, {PRICE_SCALE}::HUGEINT)"
+    fits = f"{price} IS NOT NULL AND {digits} // {common} BETWEEN 0 AND {1 << 40}"
+    return (
+        f"CASE WHEN {fits} THEN CAST({digits} // {common} AS BIGINT) ELSE 0 END AS parts,"
+        f" CASE WHEN {fits} THEN CAST({PRICE_SCALE} // {common} AS BIGINT) ELSE 1 END AS scale,"
+        f" CASE WHEN {fits} THEN {_ROOM} // (2 * parts + 1) ELSE -1 END AS room"
+    )
+
+
+def misrounded_sql(cost: str, digits: str, price: str) -> str:
+    """Return SQL: a cost in printed digits is not `cost_of` quantity and price.
+
+    The quantity is in digits, the price a decimal beside its `fraction_sql`; null without price.
+    """
+    return (
+        f"CASE WHEN {digits} BETWEEN 0 AND room"
+        f" THEN {cost} <> ({digits} * 2 * parts + scale) // (2 * scale)"
+        f" ELSE {cost} <> {_half_up(f'CAST({digits} AS HUGEINT) * {digits_sql(price)}')} END"
+    )
 
 
 def _half_up(scaled: str) -> str:

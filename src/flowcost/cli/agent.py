@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
-from flowcost.address import UNSPECIFIED
-from flowcost.agent import host, node
-from flowcost.agent.apiserver import ApiServer, in_cluster
+from flowcost.agent import node
 from flowcost.agent.capture import DEFAULT_PINS, Capture, Settings
-from flowcost.agent.conntrack import Conntrack, Dialed
 from flowcost.agent.daemon import Agent
 from flowcost.agent.exposition import MetricsServer
 from flowcost.agent.identities import Identities, Source, service_ranges
 from flowcost.agent.imds import Place
 from flowcost.agent.spool import Spool
 from flowcost.agent.tally import Tally
-from flowcost.errors import NotPermittedError, NotSupportedError, UsageError
-from flowcost.price import RateBook, list_book, load_book
-from flowcost.resolve import Layer, aws_ranges, inventory
+from flowcost.cli import agent_setup as setup
+from flowcost.errors import UsageError
 
-NOBODY = Dialed(UNSPECIFIED, 1, UNSPECIFIED, 1, 6)
 LOG = logging.getLogger("flowcost.agent")
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
@@ -36,10 +29,22 @@ FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.command()
 @click.option("--node", "node_name", envvar="NODE_NAME", help="Node name. Default: host name.")
 @click.option("--cluster", default="", help="Cluster name, kept on every identity.")
+@click.option("--server", metavar="URL", help="Flowcost server to post every flow to.")
+@click.option("--token-file", type=FILE, help="Bearer token for --server, read anew each time.")
+@click.option("--ca", "ca_file", type=FILE, help="Certificate authority of --server.")
+@click.option(
+    "--outbox-mib", default=256, show_default=True, help="Kept while it is away, at most."
+)
+@click.option(
+    "--identities",
+    "kind",
+    type=click.Choice(("kubernetes", "file", "server")),
+    help="Default: file with --kubernetes, server with --server, else kubernetes.",
+)
 @click.option("--kubernetes", type=FOLDER, help="Folder of kubectl JSON, instead of the API.")
 @click.option("--api", metavar="URL", help="API server. Default: the cluster around this pod.")
-@click.option("--token-file", type=FILE, help="Bearer token for --api.")
-@click.option("--ca-file", type=FILE, help="Certificate authority of --api.")
+@click.option("--api-token-file", type=FILE, help="Bearer token for --api.")
+@click.option("--api-ca-file", type=FILE, help="Certificate authority of --api.")
 @click.option(
     "--inventory",
     "inventory_path",
@@ -69,10 +74,15 @@ def command(
     *,
     node_name: str | None,
     cluster: str,
-    kubernetes: Path | None,
-    api: str | None,
+    server: str | None,
     token_file: Path | None,
     ca_file: Path | None,
+    outbox_mib: int,
+    kind: str | None,
+    kubernetes: Path | None,
+    api: str | None,
+    api_token_file: Path | None,
+    api_ca_file: Path | None,
     inventory_path: Path | None,
     provider: str,
     region: str,
@@ -101,25 +111,32 @@ def command(
     takes over. `flowcost doctor` says beforehand what is missing.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    address = _listen(listen)
+    address = setup.listen(listen)
     if not 0 < interval <= 10:
         raise UsageError(
             f"--interval {interval}: must be above 0 and at most 10 seconds",
             hint="conntrack forgets reset connections after 10 seconds, and with them the backend",
         )
+    if outbox_mib < 1:
+        raise UsageError(f"--outbox-mib {outbox_mib}: must be at least 1")
+    kind = setup.kind_of_identities(kind, directory=kubernetes, api_url=api, server=server)
     given = Place(
         provider=provider, region=region, zone_id=zone_id, subnet=subnet, vpc=vpc, account=account
     )
     with ExitStack() as held:
+        spool = Spool(spool_path)
+        held.callback(spool.close)
+        told = setup.identity_server(server, token_file, ca_file, spool_path)
         identities = Identities(
             Source(
                 node=node_name or node.name(),
                 cluster=cluster,
                 place=node.place(given, ask=ask),
-                api=None if kubernetes else _api(api, token_file, ca_file),
-                directory=kubernetes,
-                zone_ids=_zones(zones),
-                layers=_layers(inventory_path),
+                server=told if kind == "server" else None,
+                api=setup.api(api, api_token_file, api_ca_file) if kind == "kubernetes" else None,
+                directory=kubernetes if kind == "file" else None,
+                zone_ids=setup.zones(zones),
+                layers=setup.layers(inventory_path),
             )
         )
         held.callback(identities.close)
@@ -128,9 +145,7 @@ def command(
             service_ranges=service_ranges(identities.directory.world, cidrs),
             flows=rows,
         )
-        root = cgroup or _cgroup_root()
-        spool = Spool(spool_path)
-        held.callback(spool.close)
+        root = cgroup or setup.cgroup_root()
         capture = Capture.attach(root, spool, pins=pins, settings=settings)
         if stop_counting:
             capture.detach()
@@ -140,84 +155,33 @@ def command(
         agent = Agent(
             capture,
             identities,
-            _book(books),
+            setup.book(books),
             cgroup_root=root,
-            connections=_conntrack(held),
+            connections=setup.conntrack(held),
             tally=Tally(top=top),
             map_rows=rows,
+            follow_services=not cidrs,
         )
+        if server:
+            outbox, poster = setup.posting(
+                held, spool, server, token_file=token_file, ca_file=ca_file, limit_mib=outbox_mib
+            )
+            agent.post_to(outbox, poster)
+            poster.start()
         agent.round_safely()
-        server = MetricsServer(
-            address,
-            page=lambda: agent.page,
-            healthy=lambda: time.monotonic() - agent.status.last_drain < 5 * interval + 10,
+        page = MetricsServer(
+            address, page=lambda: agent.page, health=lambda: agent.health(5 * interval + 10)
         )
-        held.callback(server.close)
+        held.callback(page.close)
         LOG.info(
-            "counting below %s on %s; metrics on %s:%s",
+            "counting below %s on %s; metrics on %s:%s%s",
             root,
             identities.source.node,
             address[0],
-            server.port,
+            page.port,
+            f"; posting to {server}" if server else "",
         )
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         agent.run(stop, interval)
-
-
-def _listen(text: str) -> tuple[str, int]:
-    host_text, _, port = text.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise UsageError(f"--listen {text!r} is not ADDRESS:PORT", hint="as 0.0.0.0:9990")
-    return host_text.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 - scraped from elsewhere
-
-
-def _zones(pairs: tuple[str, ...]) -> dict[str, str]:
-    found = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-    if len(found) != len(pairs):
-        raise UsageError("--zone must be NAME=ID, each name once", hint="us-east-1a=use1-az1")
-    return found
-
-
-def _api(url: str | None, token_file: Path | None, ca_file: Path | None) -> ApiServer | None:
-    if url:
-        return ApiServer(url, token_file=token_file, ca_file=ca_file)
-    return in_cluster(os.environ)
-
-
-def _layers(path: Path | None) -> tuple[Layer, ...]:
-    """Return what is known beside Kubernetes, the ranges that AWS publishes included.
-
-    Pods and Services come fresh from the API; an inventory's older ones would contradict them.
-    """
-    layers = inventory.read(path) if path else [aws_ranges.layer()]
-    return tuple(layer for layer in layers if layer.source != "kubernetes")
-
-
-def _cgroup_root() -> Path:
-    root, _ = host.cgroup_root(host.mounts())
-    if root is None:
-        raise NotSupportedError("cgroup v2 is not mounted", hint="See flowcost doctor.")
-    return root
-
-
-def _book(paths: tuple[Path, ...]) -> RateBook:
-    book: RateBook = list_book()
-    for path in paths:
-        book, warnings = load_book(path, book)
-        for warning in warnings:
-            LOG.warning("%s: %s", warning.subject, warning.hint)
-    return book
-
-
-def _conntrack(held: ExitStack) -> Conntrack | None:
-    """Return the node's connection table; without it, backends of Services are unknown."""
-    try:
-        connections = Conntrack()
-        held.callback(connections.close)
-        connections.join([NOBODY])
-    except (NotPermittedError, NotSupportedError) as error:
-        LOG.warning("%s", error)
-        return None
-    return connections

@@ -60,9 +60,10 @@ def export_focus(
         UsageError: no bill or no output file is named.
     """
     from flowcost.bill import read  # noqa: PLC0415 - other exports read no bill
+    from flowcost.bill.engine import engine  # noqa: PLC0415
     from flowcost.bill.fixed import AllocateFixed  # noqa: PLC0415
     from flowcost.bill.focus import write  # noqa: PLC0415
-    from flowcost.bill.reconcile import engine, reconcile  # noqa: PLC0415
+    from flowcost.bill.reconcile import reconcile  # noqa: PLC0415
 
     if not bills or output is None:
         raise UsageError(

@@ -11,10 +11,11 @@ import click
 from flowcost import clock
 from flowcost.bill import read
 from flowcost.bill.diagnose import diagnose
+from flowcost.bill.engine import MEMORY, engine
 from flowcost.bill.fixed import AllocateFixed
 from flowcost.bill.rates import BASES, paid, rate_book, tiers
 from flowcost.bill.read import Bill
-from flowcost.bill.reconcile import MEMORY, engine, reconcile
+from flowcost.bill.reconcile import reconcile
 from flowcost.bill.report import (
     KEYS,
     Summary,

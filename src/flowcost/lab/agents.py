@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from flowcost.agent.attribution import Line
 from flowcost.agent.capture import Capture, Settings
 from flowcost.agent.conntrack import Conntrack
 from flowcost.agent.daemon import Agent
 from flowcost.agent.identities import Identities, Source
+from flowcost.agent.lines import Line
 from flowcost.agent.spool import Spool
 from flowcost.lab import objects, plan
 from flowcost.lab.cluster import Cluster

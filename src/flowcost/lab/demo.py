@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from flowcost import address, clock, money
 from flowcost.address import Scope
-from flowcost.agent.attribution import Line
+from flowcost.agent.lines import Line
 from flowcost.classify import assemble, classify
 from flowcost.lab.agents import Agents, NodeAgent
 from flowcost.lab.cluster import Cluster

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from flowcost import address
-from flowcost.agent.attribution import Line
+from flowcost.agent.lines import Line
 from flowcost.lab import plan as p
 from flowcost.lab.agents import Agents, counted
 from flowcost.lab.cluster import Cluster

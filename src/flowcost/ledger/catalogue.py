@@ -1,13 +1,17 @@
 """Which partitions there are: manifests by hour, read once and remembered.
 
-A manifest is replaced whole, so a file that has not changed (inode, time, size) says what it said;
-listing a month of hours costs a look at each, not a parse.
+A manifest is replaced whole, so a file that has not changed (inode, time, size) says what it said.
+Every writer leaves a new mark at the root when it is done; while the mark stays, nothing is listed
+again (but every `RELIST_S` seconds, for a writer that died before it could leave one).
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
+import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +20,9 @@ from msgspec import Struct
 
 from flowcost import clock
 from flowcost.ledger.partition import MANIFEST, Manifest, Partition, read_manifest
+
+MARK = ".changed"
+RELIST_S = 10.0
 
 
 class Held(Struct, frozen=True):
@@ -38,39 +45,50 @@ class Catalogue:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._known: dict[str, tuple[tuple[int, int, int], Held]] = {}
+        self._listed: tuple[bytes, float, list[Held]] | None = None
 
     def held(
         self, start: datetime | None = None, end: datetime | None = None, *, tenant: str = ""
     ) -> list[Held]:
         """Return the partitions whose hour lies in `[start, end)`, by tenant, cluster and hour."""
         first = clock.hour_of(start) if start else None
-        found = []
-        for folder in self._days(first, end, tenant):
-            for hour in _names(folder, "hour="):
-                held = self._read(Path(folder, hour))
-                if held is None:
-                    continue
-                instant = held.partition.hour
-                if (first is None or instant >= first) and (end is None or instant < end):
-                    found.append(held)
+        return [
+            held
+            for held in self._all()
+            if (not tenant or held.partition.tenant == tenant)
+            and (first is None or held.partition.hour >= first)
+            and (end is None or held.partition.hour < end)
+        ]
+
+    def _all(self) -> list[Held]:
+        """Return every partition; the mark is read first, so a later writer is not missed."""
+        mark, now = self._mark(), time.monotonic()
+        listed = self._listed
+        if listed and mark and listed[0] == mark and now - listed[1] < RELIST_S:
+            return listed[2]
+        found = [
+            held
+            for whose in _names(self.root, "tenant=")
+            for cluster in _names(f"{self.root}/{whose}", "cluster=")
+            for day in _names(f"{self.root}/{whose}/{cluster}", "day=")
+            for hour in _names(f"{self.root}/{whose}/{cluster}/{day}", "hour=")
+            if (held := self._read(Path(self.root, whose, cluster, day, hour)))
+        ]
+        self._listed = mark, now, found
         return found
 
-    def _days(self, start: datetime | None, end: datetime | None, tenant: str) -> list[str]:
-        """Return the day folders that can hold hours of `[start, end)`."""
-        found = []
-        for whose in _names(self.root, "tenant="):
-            for cluster in _names(f"{self.root}/{whose}", "cluster="):
-                below = f"{self.root}/{whose}/{cluster}"
-                for day in _names(below, "day="):
-                    partition = Partition.of(Path(whose, cluster, day, "hour=00"))
-                    if tenant and partition.tenant != tenant:
-                        break
-                    if (start and partition.hour + clock.DAY <= start) or (
-                        end and partition.hour >= end
-                    ):
-                        continue
-                    found.append(f"{below}/{day}")
-        return found
+    def _mark(self) -> bytes:
+        try:
+            return (self.root / MARK).read_bytes()
+        except OSError:
+            return b""
+
+    def mark(self) -> None:
+        """Leave a new mark; writers call it when they have changed a partition."""
+        draft = self.root / f"{MARK}.{os.getpid()}.tmp"
+        with suppress(OSError):  # a full disk: readers list again after `RELIST_S`
+            draft.write_text(secrets.token_hex(8))
+            draft.replace(self.root / MARK)
 
     def _read(self, folder: Path) -> Held | None:
         path = f"{folder}/{MANIFEST}"

@@ -290,11 +290,8 @@ def opened(
     ledger: Ledger, selection: Selection, detail: Detail = FINEST
 ) -> Iterator[DuckDBPyConnection]:
     """Attach the selection's hours to an engine of their own."""
-    import duckdb  # noqa: PLC0415 - 60 ms that `--help` does not need
-
-    with duckdb.connect() as con:
-        tenant = selection.tenant or ""
-        ledger.attach(con, selection.start, selection.end, tenant=tenant, detail=detail)
+    tenant = selection.tenant or ""
+    with ledger.attached(selection.start, selection.end, tenant=tenant, detail=detail) as con:
         yield con
 
 

@@ -9,6 +9,7 @@ is lost but the detail.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _SUMMED = ("bytes", "packets", "quantity", "list_cost")
-MEMORY = "512MB"
 
 
 def roll_up(ledger: Ledger, *, closed_before: datetime, tenant: str = "") -> list[Partition]:
@@ -54,7 +54,7 @@ def _roll_day(ledger: Ledger, day: Partition, hours: Sequence[Held]) -> bool:
     if all(_made_from(ledger, level, day) == wanted for level in LEVELS):
         return False
     inputs = [Input(name, digest) for name, digest in wanted.items()]
-    with ledger.scratch(MEMORY) as con:
+    with closing(ledger.engine.connect()) as con:
         attach_held(con, hours)
         for level in MADE:
             rolled = Ledger.open(ledger.root / ROLLED / level.name, create=True)

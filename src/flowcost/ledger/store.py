@@ -23,6 +23,7 @@ from flowcost import clock
 from flowcost.errors import LedgerError
 from flowcost.ledger.catalogue import Held
 from flowcost.ledger.encode import encode
+from flowcost.ledger.engine import SPILL, Engine
 from flowcost.ledger.levels import FINEST, Detail, Shelves
 from flowcost.ledger.partition import (
     MANIFEST,
@@ -55,6 +56,7 @@ class Ledger:
         self.root = root
         self.shared = shared
         self.shelves = Shelves(root)
+        self.engine = Engine(root / SPILL)
 
     @classmethod
     def open(cls, root: str | Path, *, create: bool = False) -> Ledger:
@@ -161,14 +163,21 @@ class Ledger:
         attach_held(con, self.shelves.chosen(start, end, tenant=tenant, detail=detail))
 
     @contextmanager
-    def scratch(self, memory: str) -> Iterator[DuckDBPyConnection]:
-        """Open an engine of its own that holds at most `memory` and spills beside the ledger."""
-        import duckdb  # noqa: PLC0415 - 60 ms that `--help` does not need
-
-        spill = str(self.root / ".spill")
-        with duckdb.connect(config={"memory_limit": memory, "temp_directory": spill}) as con:
-            con.execute("SET preserve_insertion_order = false")
+    def attached(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        tenant: str = "",
+        detail: Detail = FINEST,
+    ) -> Iterator[DuckDBPyConnection]:
+        """Attach `[start, end)` to a connection of its own; safe from several threads."""
+        con = self.engine.connect()
+        try:
+            self.attach(con, start, end, tenant=tenant, detail=detail)
             yield con
+        finally:
+            con.close()
 
     def verify(self) -> list[str]:
         """Return what is wrong: missing, altered or stray files; empty if all is well."""
@@ -183,7 +192,10 @@ class Ledger:
         """Hold the ledger for one writer; the kernel frees it when the process dies."""
         with (self.root / ".lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+            try:
+                yield
+            finally:
+                self.shelves.hours.mark()
 
 
 def attach_held(con: DuckDBPyConnection, held: Sequence[Held]) -> None:

@@ -21,7 +21,7 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 from msgspec import Struct, field
 
-from flowcost.errors import NotPermittedError, UnreachableError, UsageError
+from flowcost.errors import BusyError, NotPermittedError, UnreachableError, UsageError
 from flowcost.resolve.kubernetes_facts import Resource
 
 PAGE = 500
@@ -39,14 +39,6 @@ T = TypeVar("T")
 
 class ExpiredError(Exception):
     """The resource version, or the token of a list's next page, is older than what is kept."""
-
-
-class BusyError(UnreachableError):
-    """The server asks for patience, or fails for now."""
-
-    def __init__(self, message: str, *, retry_after_s: float = 0.0, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.retry_after_s = retry_after_s
 
 
 class Credentials(Protocol):
@@ -136,10 +128,10 @@ class ApiServer:
             raise
         return Watching(request)
 
-    def nonsense(self, resource: Resource, body: bytes, what: str) -> BusyError:
+    def nonsense(self, resource: Resource, body: bytes, what: str) -> UnreachableError:
         """Return the error for an answer that no API server gives."""
         begin = body[:_QUOTED_BYTES].decode(errors="replace").strip()
-        return BusyError(
+        return UnreachableError(
             f"API server {self.url}: {resource.name}: not what Kubernetes answers ({what}):"
             f" {begin!r}",
             hint="A proxy or another server may stand in between.",
@@ -200,7 +192,7 @@ class ApiServer:
         told = response.headers.get("Retry-After", "")
         return BusyError(
             f"API server {self.url}: {resource.name} answered {status}: {_message(body)}",
-            retry_after_s=float(told) if told.isdecimal() else 0.0,
+            retry_after_s=int(told[:6]) if told.isdecimal() else 0,
         )
 
     @cached_property

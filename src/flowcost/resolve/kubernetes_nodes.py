@@ -67,6 +67,11 @@ class Node(Struct):
     spec: _NodeSpec = field(default_factory=_NodeSpec)
     status: NodeStatus = field(default_factory=NodeStatus)
 
+    @property
+    def zone_name(self) -> str:
+        """Return the name of the node's zone, which says nothing outside its account."""
+        return _label(self, _ZONE)
+
     def addresses(self) -> Iterator[str]:
         """Yield the node's own addresses; names are left out."""
         for one in self.status.addresses:
@@ -96,6 +101,29 @@ def node_identity(node: Node, cluster: str, instances: Mapping[str, Identity]) -
         k8s_cluster_name=cluster,
         k8s_node_name=node.metadata.name,
     )
+
+
+def one_spelling(nodes: Mapping[str, tuple[Identity, str]]) -> dict[str, Identity]:
+    """Return nodes, given with their zones' names, with all zones as ids or all as names.
+
+    Within one cluster, names mean the same everywhere; an id is never compared with a name. Where
+    some zone has no id although one of its nodes does, that node's id is taken.
+    """
+    learnt = {
+        name: place.cloud_availability_zone
+        for place, name in nodes.values()
+        if name and place.cloud_availability_zone
+    }
+    ids = {
+        node: place.cloud_availability_zone or learnt.get(name, "")
+        for node, (place, name) in nodes.items()
+    }
+    names = {node: name for node, (_, name) in nodes.items()}
+    zones = names if all(names.values()) and not all(ids.values()) else ids
+    return {
+        node: replace(place, cloud_availability_zone=zones[node])
+        for node, (place, _) in nodes.items()
+    }
 
 
 def node_without_zone(cluster: str, names: Collection[str]) -> Finding:

@@ -75,8 +75,8 @@ class _Standing(Struct):
 class Recorder:
     """Records one cluster into `folder`, from `start` until `close`.
 
-    Facts that ended are kept for `keep`. `on_change` hears of every new revision, on the writing
-    thread.
+    Facts that ended are kept for `keep`. `after` is called on the writing thread after every
+    batch, and several times a second without one.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Recorder:
         patience: Patience | None = None,
         page: int = PAGE,
         now: Callable[[], datetime] = clock.now,
-        on_change: Callable[[Chronicle], None] = lambda _chronicle: None,
+        after: Callable[[Chronicle], None] = lambda _chronicle: None,
     ) -> None:
         self.folder = folder
         self._server = server
@@ -96,7 +96,7 @@ class Recorder:
         self._patience = patience or Patience()
         self._page = page
         self._now = now
-        self._on_change = on_change
+        self._after = after
         self._standing = {resource.name: _Standing() for resource in RESOURCES}
         self._state = State()
         self._places: dict[str, Place] = {}
@@ -109,9 +109,13 @@ class Recorder:
         """Begin."""
         self._thread.start()
 
+    def ask_to_end(self) -> None:
+        """Ask the threads to end, without waiting for them."""
+        self._closing.set()
+
     def close(self) -> None:
         """End; what was read is durable afterwards."""
-        self._closing.set()
+        self.ask_to_end()
         self._thread.join()
 
     @property
@@ -140,7 +144,6 @@ class Recorder:
         followers = [self._follower(chronicle, resource) for resource in RESOURCES]
         try:
             self._publish(chronicle, followers)
-            self._on_change(chronicle)
             for follower in followers:
                 follower.start()
             while not self._closing.is_set():
@@ -179,7 +182,6 @@ class Recorder:
         with suppress(queue.Empty):
             while len(told) < _TOGETHER:
                 told.append(self._queue.get_nowait())
-        before = chronicle.revision
         for resource, one in told:
             self._enter(chronicle, resource, one)
         chronicle.commit()
@@ -189,8 +191,7 @@ class Recorder:
             self._pruned = now
             self._forget(now)
         self._publish(chronicle, followers)
-        if chronicle.revision != before:
-            self._on_change(chronicle)
+        self._after(chronicle)
 
     def _enter(self, chronicle: Chronicle, resource: Resource, told: Told) -> None:
         standing = self._standing[resource.name]

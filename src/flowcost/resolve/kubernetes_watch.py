@@ -18,9 +18,9 @@ import msgspec
 from msgspec import Struct
 
 from flowcost import clock
-from flowcost.errors import FlowcostError
+from flowcost.errors import BusyError, FlowcostError, UnreachableError
 from flowcost.resolve.chronicle import Sighting
-from flowcost.resolve.kubernetes_api import PAGE, ApiServer, BusyError, ExpiredError, Watching
+from flowcost.resolve.kubernetes_api import PAGE, ApiServer, ExpiredError, Watching
 from flowcost.resolve.kubernetes_facts import Resource, end_of, sighting
 
 _ADDED, _DELETED, _BOOKMARK, _ERROR = "ADDED", "DELETED", "BOOKMARK", "ERROR"
@@ -293,6 +293,6 @@ class Follower:
         status = msgspec.json.decode(raw, type=_Status)
         if status.code == _GONE:
             return ExpiredError(status.message)
-        return BusyError(
+        return UnreachableError(
             f"API server {self._server.url}: watch of {self.resource.name}: {status.message}"
         )

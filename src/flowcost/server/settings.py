@@ -78,3 +78,26 @@ class Retention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     late: Annotated[
         timedelta, Meta(description="sums by the hour: how late a segment may still be booked")
     ] = timedelta(days=35)
+    identities: Annotated[
+        timedelta, Meta(description="who had an address, after the cluster took it back")
+    ] = timedelta(days=40)
+
+
+class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[[clusters]]`: a cluster to watch, in one of three ways.
+
+    A `kubeconfig` (with a `context`), a `url` with a token, or the cluster the server runs in.
+    """
+
+    name: Annotated[str, Meta(min_length=1, description="k8s.cluster.name of its identities")]
+    tenant: Annotated[str, Meta(min_length=1, description="whose cluster it is")] = "default"
+    kubeconfig: Annotated[Path | None, Meta(description="how kubectl would reach it")] = None
+    context: Annotated[str, Meta(description="which one of the file; its current one")] = ""
+    url: Annotated[str, Meta(description="https://HOST:PORT of its API server")] = ""
+    token_file: Annotated[Path | None, Meta(description="bearer token for url")] = None
+    ca_file: Annotated[Path | None, Meta(description="authority of url, PEM")] = None
+    in_cluster: Annotated[bool, Meta(description="the cluster this server runs in")] = False
+
+    def __post_init__(self) -> None:
+        if sum((bool(self.kubeconfig), bool(self.url), self.in_cluster)) != 1:
+            raise ValueError("one of kubeconfig, url and in_cluster says where the cluster is")

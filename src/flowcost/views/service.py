@@ -7,7 +7,7 @@ method takes the tenant of the principal, and none answers for another tenant.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from flowcost.access.gate import Gate
 from flowcost.insights.budgets import BudgetState
 from flowcost.insights.incidents import DestinationState, Incident
 from flowcost.ledger import Ledger
+from flowcost.views.instruments import Instruments
 
 
 class Receipt(Struct, frozen=True):
@@ -50,6 +51,7 @@ class ClusterState(Struct, frozen=True, kw_only=True):
     watch: str = "none"  # none, syncing, watching, broken
     watch_error: str = ""
     pods: int = 0
+    watched_until: datetime | None = None  # up to when the watch is known to be complete
 
 
 class LiveState(Struct, frozen=True, kw_only=True):
@@ -82,7 +84,12 @@ class Clusters(Protocol):
         ...
 
     def for_node(self, tenant: str, cluster: str, node: str) -> tuple[bytes, str]:
-        """Return what the agent of a node must know, as JSON, and its entity tag."""
+        """Return what the agent of a node must know, as JSON, and its entity tag.
+
+        Raises:
+            NotFoundError: the cluster is not watched.
+            BusyError: it has not been read yet.
+        """
         ...
 
 
@@ -134,6 +141,7 @@ class Service:
     incidents: Incidents
     now: Callable[[], datetime]
     access: Gate
+    instruments: Instruments = field(default_factory=Instruments)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ledger", Ledger(self.ledger.root, shared=True))

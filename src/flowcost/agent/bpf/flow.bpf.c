@@ -43,8 +43,8 @@ const struct map flows6 SECTION("maps") = ONE_OF_TWO;
 const struct map overflow SECTION("maps") = ONE_OF_TWO;
 /* Row 0 counts what no map had room for; row 1, in its received packets, lost DNS answers. */
 const struct map lost SECTION("maps") = { BPF_MAP_TYPE_ARRAY, 4, sizeof(struct counters), 2, 0 };
-/* The reader's own words, kept here because they must die with the maps: epoch, sequence, start. */
-const struct map ledger SECTION("maps") = { BPF_MAP_TYPE_ARRAY, 4, 24, 1, 0 };
+/* The reader's own words, kept here because they must die with the maps: eight. */
+const struct map ledger SECTION("maps") = { BPF_MAP_TYPE_ARRAY, 4, 64, 1, 0 };
 const struct map answers SECTION("maps") = { BPF_MAP_TYPE_RINGBUF, 0, 0, 1, 0 };
 
 /*
