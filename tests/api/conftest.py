@@ -6,15 +6,14 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
-from flowcost import clock
 from flowcost.access.gate import Gate
 from flowcost.access.principal import Principal, Role
 from flowcost.views import problems
 from flowcost.views.api import routes
 from flowcost.views.authentication import Authentication
 from flowcost.views.service import Service
+from tests.api.behind import NOW, Clusters, Live, alerting
 
-NOW = clock.parse("2026-11-03T02:00:00Z")
 VIEWER = Principal(tenant="t1", subject="ada")
 PEOPLE = {
     "viewer": VIEWER,
@@ -84,10 +83,23 @@ def asker(client, door):
     return ask
 
 
+@pytest.fixture(scope="session")
+def budgets(shop, tmp_path_factory):
+    """Return the shop's budgets, two of which are exceeded."""
+    with alerting(shop, tmp_path_factory.mktemp("signals")) as found:
+        yield found
+
+
 @pytest.fixture
-def api(shop, door):
+def parts(budgets):
+    """Return what stands behind the API besides the ledger."""
+    return {"live": Live(), "clusters": Clusters(), "budgets": budgets, "incidents": budgets}
+
+
+@pytest.fixture
+def api(shop, door, parts):
     """Return a function that asks the shop's API."""
-    return asker(TestClient(app_of(shop, door.gate)), door)
+    return asker(TestClient(app_of(shop, door.gate, **parts)), door)
 
 
 @pytest.fixture

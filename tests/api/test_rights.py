@@ -6,7 +6,16 @@ from flowcost.access.principal import Role
 from flowcost.views.api.table import endpoints
 
 # What another tenant, or a scope without data, must never be told.
-SECRETS = ("cart", "checkout", "storefront", "payments", "111111111111", "use1-az", "i-replica")
+SECRETS = (
+    "cart",
+    "checkout",
+    "storefront",
+    "payments",
+    "111111111111",
+    "use1-az2",
+    "use1-az4",
+    "i-replica",
+)
 LESSER = {Role.EDITOR: "viewer", Role.ADMIN: "editor"}
 # Names that stand for something in the path of an endpoint.
 PLACES = {"id": "000000000000"}

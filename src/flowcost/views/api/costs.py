@@ -140,17 +140,17 @@ def costs(asked: Asked, takes: CostsAsked) -> Costs | Response:
     if len(set(by)) < len(by):
         raise RequestError({"step": "is in `by` already"})
     default = takes.step or "-list_cost"
-    return _page(asked, takes, by, takes.sort or default)
+    return page(asked, takes, by, takes.sort or default)
 
 
 def conversations(asked: Asked, takes: ConversationsAsked) -> Costs | Response:
     """Return who talks to whom by which billing path, dearest first."""
-    return _page(asked, takes, ("conversation", "path"), takes.sort or "-list_cost")
+    return page(asked, takes, ("conversation", "path"), takes.sort or "-list_cost")
 
 
 def trends(asked: Asked, takes: TrendsAsked) -> Costs | Response:
     """Return costs per step of time; a step without charges has no row."""
-    return _page(asked, takes, (takes.step, *takes.by.names), takes.step)
+    return page(asked, takes, (takes.step, *takes.by.names), takes.step)
 
 
 def totals(asked: Asked, takes: Window) -> Totals:
@@ -174,7 +174,8 @@ def totals(asked: Asked, takes: Window) -> Totals:
     )
 
 
-def _page(asked: Asked, takes: Paged, by: tuple[str, ...], sort: str) -> Costs | Response:
+def page(asked: Asked, takes: Paged, by: tuple[str, ...], sort: str) -> Costs | Response:
+    """Return one page of the costs by some keys, in the format that is asked for."""
     _check_sort(sort, by)
     question = canonical(takes, without=("cursor", "limit", "format"))
     offset = _offset(takes.cursor, question)

@@ -203,7 +203,8 @@ def _tag(endpoint: Endpoint, asked: Asked, takes: Struct) -> str:
     asker = asked.principal
     ledger = state(asked.service.ledger, start, end, tenant=asker.tenant)
     who = (asker.tenant, asker.namespaces, asker.owners)
-    what = (__version__, endpoint.operation, canonical(takes), start, end)
+    today = asked.service.now().date()  # ages are counted in days
+    what = (__version__, endpoint.operation, canonical(takes), start, end, today)
     return f'W/"{hashlib.sha256(repr((ledger, who, what)).encode()).hexdigest()[:32]}"'
 
 

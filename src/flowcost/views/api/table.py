@@ -8,8 +8,18 @@ from http import HTTPStatus
 from flowcost import segment
 from flowcost.access.principal import Role
 from flowcost.identities import AgentIdentities
+from flowcost.insights.incidents import Incident
 from flowcost.segment import Acknowledgement
-from flowcost.views.api import administration, agents, costs, status
+from flowcost.views.api import (
+    administration,
+    agents,
+    costs,
+    coverage,
+    dimensions,
+    reasons,
+    signals,
+    status,
+)
 from flowcost.views.api.endpoint import Endpoint
 from flowcost.views.api.parameters import Window
 
@@ -17,21 +27,8 @@ from flowcost.views.api.parameters import Window
 @cache
 def endpoints() -> tuple[Endpoint, ...]:
     """Return the table."""
-    return (*_WHOAMI, *_COSTS, *_AGENTS, *_ADMINISTRATION)
+    return (*_COSTS, *_REASONS, *_SIGNALS, *_STATUS, *_AGENTS, *_ADMINISTRATION)
 
-
-_WHOAMI = (
-    Endpoint(
-        method="GET",
-        path="/v1/whoami",
-        operation="getWhoami",
-        summary="Who you are to this server.",
-        role=Role.VIEWER,
-        anybody=True,
-        handler=status.whoami,
-        gives=status.Whoami,
-    ),
-)
 
 _COSTS = (
     Endpoint(
@@ -80,6 +77,150 @@ _COSTS = (
         gives=costs.Costs,
         conditional=True,
         formats=tuple(costs.MEDIA.values()),
+    ),
+)
+
+_REASONS = (
+    Endpoint(
+        method="GET",
+        path="/v1/explain",
+        operation="getExplanations",
+        summary="Why: verdict, evidence, rate and source of the dearest charges.",
+        role=Role.VIEWER,
+        handler=reasons.explanations,
+        gives=reasons.Explanations,
+        takes=reasons.ExplainAsked,
+        conditional=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/findings",
+        operation="getFindings",
+        summary="What is unknown, unowned, assumed or avoidable.",
+        role=Role.VIEWER,
+        handler=reasons.findings,
+        gives=reasons.Findings,
+        takes=Window,
+        conditional=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/coverage",
+        operation="getCoverage",
+        summary="How far the figures can be trusted, and what was not seen.",
+        role=Role.VIEWER,
+        handler=coverage.coverage,
+        gives=coverage.Coverage,
+        takes=coverage.CoverageAsked,
+        conditional=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/rates",
+        operation="getRates",
+        summary="Dated rates behind the figures, with their source and age.",
+        role=Role.VIEWER,
+        handler=dimensions.rates,
+        gives=dimensions.Rates,
+        takes=Window,
+        conditional=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/identities",
+        operation="getIdentities",
+        summary="Who pays, with all that is known of them.",
+        role=Role.VIEWER,
+        handler=dimensions.identities,
+        gives=costs.Costs,
+        takes=dimensions.IdentitiesAsked,
+        conditional=True,
+        formats=tuple(costs.MEDIA.values()),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/keys",
+        operation="getKeys",
+        summary="Keys that `by` and `filter` understand.",
+        role=Role.VIEWER,
+        handler=reasons.group_keys,
+        gives=reasons.Keys,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/filter/complete",
+        operation="completeFilter",
+        summary="What may stand at the cursor of a filter.",
+        role=Role.VIEWER,
+        handler=reasons.complete,
+        gives=reasons.Completions,
+        takes=reasons.CompleteAsked,
+    ),
+)
+
+_SIGNALS = (
+    Endpoint(
+        method="GET",
+        path="/v1/budgets",
+        operation="getBudgets",
+        summary="Monthly budgets and what is spent of them.",
+        role=Role.VIEWER,
+        handler=signals.budgets,
+        gives=signals.Budgets,
+        takes=signals.BudgetsAsked,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/incidents",
+        operation="getIncidents",
+        summary="What somebody should look at, and who has.",
+        role=Role.VIEWER,
+        handler=signals.incidents,
+        gives=signals.Incidents,
+        takes=signals.IncidentsAsked,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/incidents/{id}",
+        operation="moveIncident",
+        summary="Move an incident to another state.",
+        role=Role.EDITOR,
+        handler=signals.move,
+        gives=Incident,
+        takes=signals.IncidentAsked,
+        body=signals.Move,
+        refusals=(HTTPStatus.NOT_FOUND,),
+    ),
+)
+
+_STATUS = (
+    Endpoint(
+        method="GET",
+        path="/v1/whoami",
+        operation="getWhoami",
+        summary="Who you are to this server.",
+        role=Role.VIEWER,
+        handler=status.whoami,
+        gives=status.Whoami,
+        anybody=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/health",
+        operation="getHealth",
+        summary="How the server fares, with reasons.",
+        role=Role.VIEWER,
+        handler=status.health,
+        gives=status.Health,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/clusters",
+        operation="getClusters",
+        summary="Clusters that post or are watched.",
+        role=Role.VIEWER,
+        handler=status.clusters,
+        gives=status.ClusterList,
     ),
 )
 
