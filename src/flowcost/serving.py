@@ -58,7 +58,7 @@ def parts(config: Config, *, now: Callable[[], datetime] = clock.now) -> Iterato
     state = ledger.root / STATE
     state.mkdir(mode=0o700, exist_ok=True)
     rates = _rates(config.rates.books)
-    knowledge = Knowledge(state / "identities", config.inventory.path, config.inventory.tenants)
+    knowledge = Knowledge(ledger.root, config.inventory.path, config.inventory.tenants)
     knowledge.check()
     with ExitStack() as held:
         held.enter_context(_alone(state))

@@ -38,7 +38,7 @@ class Site:
         self.live = Live(
             self.ledger,
             self.inbox,
-            Knowledge(self.folder / ".serve" / "identities"),
+            Knowledge(self.folder),
             list_book(),
             now=lambda: self.now,
         )

@@ -16,6 +16,7 @@ from flowcost.ledger.findings import findings as ledger_findings
 from flowcost.ledger.query import Selection, costs, totals
 from flowcost.model import Finding
 from flowcost.pipeline.flow_logs import located, reader_of
+from flowcost.pipeline.hour import layers_beside
 from flowcost.pipeline.run import Progress, Ran, Settings, run
 from flowcost.price import list_book
 from flowcost.resolve import inventory, timeline
@@ -96,7 +97,8 @@ def command(
     again: bool,
 ) -> None:
     """Read flow logs, attribute and price them into the ledger, and say what to look at first."""
-    resolution = timeline.build(inventory.read(inventory_path))
+    known = inventory.load(inventory_path)
+    resolution = timeline.build(known.layers)
     ledger = Ledger.open(ledger_path, create=True)
     settings = Settings(
         options=Options(
@@ -114,7 +116,16 @@ def command(
     access = Access(endpoint=endpoint_url, region=region, profile=profile)
     with located(locations, ledger.root / ".run" / "spool", access) as logs, _bar() as progress:
         reader = reader_of(engine, logs.objects, workers)
-        ran = run(logs.files, resolution, rates, ledger, settings, reader=reader, progress=progress)
+        ran = run(
+            logs.files,
+            resolution,
+            rates,
+            ledger,
+            settings,
+            reader=reader,
+            layers_of=layers_beside(ledger.root, tenant, known),
+            progress=progress,
+        )
     selection = Selection(start=start, end=end, tenant=tenant)
     found = totals(ledger, selection)
     click.echo(_read(ran))

@@ -7,6 +7,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flowcost.ledger import Input, Ledger, Partition
 from flowcost.model import Finding, Meter, Rate
@@ -35,6 +36,12 @@ class Attributed(Struct, frozen=True):
     findings: tuple[Finding, ...]
     cross_checked: tuple[tuple[str, int], ...]
     facts_decided: int
+
+    def beside(self, overlap: int) -> Attributed:
+        """Return the same with `overlap` bytes of flow logs that another flow log covers."""
+        if not overlap:
+            return self
+        return replace(self, cross_checked=(("flow_log", overlap), *self.cross_checked))
 
 
 def attribute(

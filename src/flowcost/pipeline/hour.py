@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import duckdb
 import pyarrow as pa
@@ -28,7 +29,8 @@ from flowcost.pipeline.overlap import choose_logs
 from flowcost.pipeline.sightings import lay, read
 from flowcost.pipeline.world import World, create
 from flowcost.price import RateBook
-from flowcost.resolve import Layer, Resolution, timeline
+from flowcost.resolve import Layer, Resolution, recorded, timeline
+from flowcost.resolve.inventory import Inventory
 from flowcost.schema import FLOWS, duckdb_columns
 
 if TYPE_CHECKING:
@@ -70,6 +72,17 @@ class Engine(Struct, frozen=True, kw_only=True):
             yield con
 
 
+def recordings(ledger: Path, tenant: str) -> Path:
+    """Return the folder in which a server records a tenant's clusters."""
+    return ledger / ".serve" / "identities" / quote(tenant, safe="")
+
+
+def layers_beside(ledger: Path, tenant: str, inventory: Inventory) -> LayersOf:
+    """Return what is known in an hour: an inventory, and what a server has recorded."""
+    folder = recordings(ledger, tenant)
+    return lambda hour: recorded.layers(folder, hour, hour + HOUR, inventory)
+
+
 @contextmanager
 def attributing(ledger: Path) -> Iterator[None]:
     """Hold the ledger for one attribution, from reading what an hour is made of to writing it.
@@ -102,10 +115,7 @@ def attribute_hour(
     shelf = AgentShelf(ledger.root)
     resolution = resolution_of(con, shelf, index, layers, logs=logs)
     _logged(con, index, exact(con, shelf, index, resolution), logs)
-    if logs.paths:
-        choose_logs(con)
-    else:
-        con.execute("CREATE OR REPLACE TEMP VIEW flows AS FROM logged")
+    overlap = choose_logs(con)
     inputs = (*((index.input,) if index.segments else ()), *logs.inputs)
     filled: set[Partition] = set()
 
@@ -122,7 +132,7 @@ def attribute_hour(
         assume_provider=logs.assume_provider,
     )
     empty = _drop_others(ledger, index, filled)
-    return replace(attributed, partitions=(*attributed.partitions, *empty))
+    return replace(attributed.beside(overlap), partitions=(*attributed.partitions, *empty))
 
 
 def resolution_of(

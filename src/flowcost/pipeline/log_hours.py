@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from flowcost.pipeline.hour import Logs
 from flowcost.pipeline.shelf import Entry, Shelf
+
+
+def logs_of(folder: Path, entries: Sequence[Entry], assume_provider: str) -> Logs:
+    """Return what an hour is made of beside segments; `folder` is the shelf's."""
+    return Logs(
+        paths=tuple(sorted({folder / entry.partial for entry in entries})),
+        inputs=tuple(sorted(entry.input for entry in entries)),
+        assume_provider=assume_provider if entries else "",
+    )
 
 
 class LogHours:
@@ -30,11 +40,4 @@ class LogHours:
 
     def of(self, hour: datetime) -> Logs:
         """Return the partials that have flows in `hour`."""
-        entries = self._hours.get(hour, [])
-        if not entries:
-            return Logs()
-        return Logs(
-            paths=tuple(sorted({self._folder / entry.partial for entry in entries})),
-            inputs=tuple(sorted(entry.input for entry in entries)),
-            assume_provider=self._provider,
-        )
+        return logs_of(self._folder, self._hours.get(hour, ()), self._provider)

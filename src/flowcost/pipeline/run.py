@@ -3,24 +3,29 @@
 Files are read one by one into partials (`shelf`); every hour whose files changed is attributed
 from all partials that have flows in it, and replaced. So a run is incremental and idempotent: new
 files add hours, late files rewrite only theirs, and a run that was interrupted anywhere and run
-again leaves the ledger that one clean run would have left.
+again leaves the ledger that one clean run would have left. An hour that agents saw too is
+attributed from both (`hour`), whoever of the run and the server does it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import duckdb
 from msgspec import Struct
 
 from flowcost import clock
+from flowcost.clock import HOUR
 from flowcost.ledger import Input, Ledger, Partition
 from flowcost.model import Finding
-from flowcost.pipeline.attribute import attribute
+from flowcost.pipeline.agent_shelf import AgentShelf, Index
+from flowcost.pipeline.attribute import Attributed, attribute
 from flowcost.pipeline.coverage import uncovered
+from flowcost.pipeline.hour import Engine, LayersOf, attribute_hour, attributing
 from flowcost.pipeline.knowledge import knowledge_of
+from flowcost.pipeline.log_hours import logs_of
 from flowcost.pipeline.overlap import choose_logs
 from flowcost.pipeline.reading import Embedded, Reader
 from flowcost.pipeline.shelf import Entry, Shelf
@@ -89,9 +94,12 @@ def run(
     settings: Settings,
     *,
     reader: Reader | None = None,
+    layers_of: LayersOf = lambda _: (),
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Ran:
     """Bring `ledger` up to date with `files`, which `reader` (by default this process) reads.
+
+    `layers_of` says what is known in an hour that agents saw too.
 
     Raises:
         LedgerError: a partition cannot be written; hours written before it stand.
@@ -108,7 +116,7 @@ def run(
             done=_counter("reading", len(unread), progress),
         )
     work = _Work(shelf, ledger, settings)
-    changed, found, checks = _attribute(work, resolution, rates, progress)
+    changed, found, checks = _attribute(work, resolution, layers_of, rates, progress)
     if settings.tiering == "account_meter":
         for month in sorted({clock.month_of(hour) for hour in work.hours}):
             settle(ledger, rates, tenant=settings.options.tenant, month=month)
@@ -147,6 +155,7 @@ class _Work:
 
     def __init__(self, shelf: Shelf, ledger: Ledger, settings: Settings) -> None:
         self.shelf, self.ledger, self.settings = shelf, ledger, settings
+        self.agents = AgentShelf(ledger.root)
         self.hours = shelf.by_hour()
         start, end = settings.start, settings.end
         self.dirty = [
@@ -160,6 +169,10 @@ class _Work:
     def partition(self, hour: datetime) -> Partition:
         """Return the ledger's partition of an hour of flow logs."""
         return Partition(self.settings.options.tenant, "", hour)
+
+    def seen_by_agents(self, hour: datetime) -> Index | None:
+        """Return what agents posted for an hour, None if nothing."""
+        return self.agents.index(self.settings.options.tenant, hour)
 
     def inputs(self, partition: Partition) -> list[Input]:
         """Return the files that an hour is made from."""
@@ -180,13 +193,20 @@ class _Work:
             yield batch
 
     def _changed(self, hour: datetime, entries: Sequence[Entry]) -> bool:
-        manifest = self.ledger.manifest(self.partition(hour))
-        return manifest is None or list(manifest.inputs) != sorted(e.input for e in entries)
+        expected = [entry.input for entry in entries]
+        index = self.seen_by_agents(hour)
+        if index is None:
+            manifest = self.ledger.manifest(self.partition(hour))
+            return manifest is None or list(manifest.inputs) != sorted(expected)
+        expected.append(index.input)
+        found = self.ledger.manifests(hour, hour + HOUR, tenant=index.tenant)
+        return not found or any(list(one.inputs) != sorted(expected) for one in found)
 
 
 def _attribute(
     work: _Work,
     resolution: Resolution,
+    layers_of: LayersOf,
     rates: RateBook,
     progress: Callable[[Progress], None],
 ) -> tuple[list[Partition], list[Finding], dict[str, int]]:
@@ -203,25 +223,46 @@ def _attribute(
         world = World(con, resolution)
         done = 0
         for batch in work.batches():
-            _flows(con, work, batch)
-            overlap = choose_logs(con)
-            if overlap:
-                checks["flow_log"] = checks.get("flow_log", 0) + overlap
-            result = attribute(
-                con,
-                world,
-                rates,
-                work.ledger,
-                work.inputs,
-                assume_provider=work.settings.assume_provider,
-            )
-            changed += result.partitions
-            found += result.findings
-            for kind, total in result.cross_checked:
-                checks[kind] = checks.get(kind, 0) + total
+            # Held from here on: what a server writes meanwhile comes before or after, not between.
+            with attributing(work.ledger.root):
+                shared = {hour: index for hour in batch if (index := work.seen_by_agents(hour))}
+                alone = [hour for hour in batch if hour not in shared]
+                results = [_both(work, index, layers_of, rates) for index in shared.values()]
+                if alone:
+                    results.append(_alone(con, world, work, alone, rates))
+            for result in results:
+                changed += result.partitions
+                found += result.findings
+                for kind, total in result.cross_checked:
+                    checks[kind] = checks.get(kind, 0) + total
             done += len(batch)
             progress(Progress("attributing", done, len(work.dirty)))
     return changed, found, checks
+
+
+def _both(work: _Work, index: Index, layers_of: LayersOf, rates: RateBook) -> Attributed:
+    """Attribute an hour that agents saw too."""
+    engine = Engine(memory=work.settings.memory, spill=work.shelf.folder / "spill")
+    with engine.connect() as con:
+        entries = work.hours[index.hour]
+        logs = logs_of(work.shelf.folder, entries, work.settings.assume_provider)
+        layers = layers_of(index.hour)
+        return attribute_hour(con, work.ledger, index, layers, rates, logs=logs)
+
+
+def _alone(
+    con: DuckDBPyConnection,
+    world: World,
+    work: _Work,
+    hours: Sequence[datetime],
+    rates: RateBook,
+) -> Attributed:
+    """Attribute hours of flow logs."""
+    _flows(con, work, hours)
+    overlap = choose_logs(con)
+    provider = work.settings.assume_provider
+    done = attribute(con, world, rates, work.ledger, work.inputs, assume_provider=provider)
+    return done.beside(overlap)
 
 
 def _flows(con: DuckDBPyConnection, work: _Work, batch: Sequence[datetime]) -> None:
@@ -232,7 +273,7 @@ def _flows(con: DuckDBPyConnection, work: _Work, batch: Sequence[datetime]) -> N
     names = ", ".join("'" + name.replace("'", "''") + "'" for name in partials)
     hours = ", ".join(f"TIMESTAMP '{hour:%Y-%m-%d %H:%M:%S}'" for hour in batch)
     first, last = (f"TIMESTAMP '{edge:%Y-%m-%d %H:%M:%S}'"
-                   for edge in (batch[0], batch[-1] + timedelta(hours=1)))  # fmt: skip
+                   for edge in (batch[0], batch[-1] + HOUR))  # fmt: skip
     con.execute(
         f"CREATE OR REPLACE TEMP VIEW logged AS SELECT * FROM read_parquet([{names}])"
         f" WHERE window_start >= {first} AND window_start < {last}"

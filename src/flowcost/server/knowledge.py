@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import quote
 
 from msgspec import Struct
 
-from flowcost.clock import EARLIEST, HOUR
+from flowcost.clock import EARLIEST
 from flowcost.errors import FlowcostError
+from flowcost.pipeline.hour import layers_beside, recordings
 from flowcost.resolve import Layer, aws_ranges, inventory, recorded
 from flowcost.resolve.inventory import Inventory
 
@@ -29,15 +29,15 @@ class Knowledge:
     """The inventories and recordings of all tenants.
 
     Args:
-        recordings: the folder that holds one folder of recordings per tenant.
+        ledger: the ledger's folder, beside which clusters are recorded.
         path: the inventory of every tenant that has none of its own.
         tenants: inventories of tenants that have one.
     """
 
     def __init__(
-        self, recordings: Path, path: Path | None = None, tenants: Mapping[str, Path] | None = None
+        self, ledger: Path, path: Path | None = None, tenants: Mapping[str, Path] | None = None
     ) -> None:
-        self._recordings, self._path, self._tenants = recordings, path, dict(tenants or {})
+        self._ledger, self._path, self._tenants = ledger, path, dict(tenants or {})
         self._published = Inventory(layers=(aws_ranges.layer(),))
         self._read: dict[Path, _Read] = {}
         self._revisions: dict[str, dict[str, int]] = {}
@@ -54,23 +54,18 @@ class Knowledge:
 
     def layers(self, tenant: str, hour: datetime) -> Iterable[Layer]:
         """Return what is known of one hour, beside what its agents say."""
-        folder = self.recordings(tenant)
-        return recorded.layers(folder, hour, hour + HOUR, self.inventory(tenant))
+        return layers_beside(self._ledger, tenant, self.inventory(tenant))(hour)
 
     def inventory(self, tenant: str) -> Inventory:
         """Return a tenant's inventory as last read."""
         path = self._tenants.get(tenant, self._path)
         return self._read[path].inventory if path in self._read else self._published
 
-    def recordings(self, tenant: str) -> Path:
-        """Return the folder of a tenant's recordings."""
-        return self._recordings / quote(tenant, safe="")
-
     def news(self, tenant: str) -> datetime | None:
         """Look again; return since when identities may be others than before, None if none is."""
         path = self._tenants.get(tenant, self._path)
         seen = self._revisions.get(tenant, {})
-        self._revisions[tenant], since = recorded.news(self.recordings(tenant), seen)
+        self._revisions[tenant], since = recorded.news(recordings(self._ledger, tenant), seen)
         return EARLIEST if path is not None and self._reread(path) else since
 
     def troubles(self) -> list[str]:
