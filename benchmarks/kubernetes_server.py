@@ -264,3 +264,13 @@ def lines(*parts: bytes, cut: bool = True) -> Handle:
         return True
 
     return handle
+
+
+def answered(body: bytes) -> Handle:
+    """An answer as it was recorded."""
+
+    def handle(handler: Handler, _: dict[str, str]) -> bool:
+        handler.answer(200, body)
+        return True
+
+    return handle

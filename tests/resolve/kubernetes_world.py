@@ -79,6 +79,14 @@ NODE = {
 }
 
 
+def waiting(holds, seconds: float, say=lambda: None) -> None:
+    """Wait until something holds; fail with what `say` returns after `seconds`."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, say()
+        time.sleep(0.01)
+
+
 class World:
     """A server, a clock that the test moves, and a recorder that can be started again."""
 
@@ -114,10 +122,7 @@ class World:
         return self.recorder.state
 
     def until(self, holds, seconds: float = 10.0) -> None:
-        end = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < end, self.recorder and self.state
-            time.sleep(0.01)
+        waiting(holds, seconds, lambda: self.recorder and self.state)
 
     def settled(self) -> None:
         """Wait until everything the server has said is on disk."""

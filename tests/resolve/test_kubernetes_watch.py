@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import pytest
-from benchmarks.kubernetes_server import html, lines, refuse, silent
+from benchmarks.kubernetes_server import answered, html, lines, refuse, silent
 
 from flowcost.address import pack
+from flowcost.clock import parse
 from flowcost.resolve import recorded
 from flowcost.resolve.inventory import Inventory
+from flowcost.resolve.kubernetes_facts import RESOURCES
 from flowcost.resolve.kubernetes_watch import Patience
 from tests.resolve.kubernetes_world import FAR, ended, made, minute, pod, service, slice_of
 
@@ -366,3 +369,39 @@ def test_controllers_are_known_by_their_objects(world):
     world.start()
     who = world.who("10.1.0.1", minute(0))
     assert (who.k8s_workload_kind, who.k8s_workload_name) == ("Rollout", "cart")
+
+
+RECORDED = Path(__file__).parent / "kube_apiserver_1_34"
+
+
+def test_what_a_real_api_server_said(world):
+    """Lists and watches of Kubernetes 1.34.3, recorded by `tests.resolve.kube_apiserver`."""
+    world.server.version = 1000
+    for resource in RESOURCES:
+        said = json.loads((RECORDED / f"{resource.name}.json").read_text())
+        pages = [answered(json.dumps(page).encode()) for page in said["pages"]]
+        world.server.fault("list", resource.name, *pages)
+        stream = [line.encode() + b"\n" for line in said["watch"]]
+        gone = json.dumps(said["gone"]).encode() + b"\n"
+        world.server.fault("watch", resource.name, lines(*stream, cut=False))
+        if resource.name == "pods":
+            world.server.fault("watch", resource.name, lines(gone))
+    world.at = parse("2026-11-25T19:50:00Z")
+    world.start()
+    # Pods are listed again after the 410, and then there are none.
+    world.until(lambda: world.state.pods == 0 and world.state.watch == "watching")
+    for address, at, name in (
+        ("10.244.0.1", "10:01:59", "cart-1"),
+        ("10.244.0.1", "10:02:30", ""),
+        ("10.244.0.1", "10:03:00", "cart-9"),
+        ("10.244.0.7", "10:03:30", "job-0"),
+        ("10.244.0.7", "10:04:00", ""),
+        ("10.244.0.8", "10:01:00", "stock-0"),
+        ("10.244.0.0", "09:00:00", "cart-0"),
+        ("10.244.0.0", "08:59:59", ""),
+    ):
+        assert world.pod_at(address, parse(f"2026-11-25T{at}Z")) == name, (address, at)
+    who = world.who("10.244.0.0", parse("2026-11-25T19:49:30Z"))
+    assert (who.k8s_workload_kind, who.k8s_workload_name) == ("Deployment", "cart")
+    assert (who.cloud_availability_zone, who.service_name) == ("use1-az1", "cart")
+    assert (who.stage, who.owner_team) == ("prod", "basket")

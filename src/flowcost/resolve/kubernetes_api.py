@@ -63,9 +63,9 @@ class _ListMeta(Struct, rename="camel"):
 
 
 class Page(Struct, Generic[T]):
-    """One page of a list; the last one has no `continue`."""
+    """One page of a list; the last one has no `continue`. No items may be spelled null."""
 
-    items: list[T]
+    items: list[T] | None
     metadata: _ListMeta = field(default_factory=_ListMeta)
 
 
@@ -156,7 +156,7 @@ class ApiServer:
             connection = http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
         try:
             connection.connect()
-            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            _keep_alive(connection.sock)
             connection.sock.settimeout(ANSWER_SECONDS)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -326,6 +326,14 @@ class Watching:
 
     def _cut(self, rest: bytes) -> UnreachableError:
         return self._request.server.nonsense(self._request.resource, rest, "a line without end")
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Let the kernel find out within a minute that nobody is there any more."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if option := getattr(socket, name, None):
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _accept(resource: Resource, kind: str) -> str:

@@ -31,13 +31,14 @@ _CATCHING_UP = 2.0  # seconds in which a new watch tells what it missed
 class Patience(Struct, frozen=True, kw_only=True):
     """How long to wait, in seconds.
 
-    A watch is silent for `idle` seconds at most (the server sends a bookmark every minute); the
-    server ends it after `watch` seconds, so that load spreads over API servers. Waits between
-    attempts double from `first` to `most`.
+    The server is asked to end each watch after `watch` seconds, up to half as many more: its end
+    is the only word on a resource where nothing happens, for which there are no bookmarks. A
+    connection that is silent for `idle` seconds, which is longer, is dead. Waits between attempts
+    double from `first` to `most`.
     """
 
-    idle: float = 150.0
-    watch: int = 420
+    idle: float = 210.0
+    watch: int = 120
     first: float = 0.5
     most: float = 60.0
 
@@ -86,7 +87,7 @@ class Connected(Struct, frozen=True):
 
 
 class Heard(Struct, frozen=True):
-    """A bookmark: nothing has changed up to this version."""
+    """A bookmark, or the end of a watch: nothing else has changed up to now."""
 
     at: datetime
     version: str
@@ -220,6 +221,7 @@ class Follower:
         finally:
             watch.close()
             self._watching = None
+        self._tell(self.resource, Heard(self._now(), self._version))
         # A server that ends every watch at once is asked less and less often.
         if time.monotonic() - began < 1:
             self._attempts += 1
@@ -230,7 +232,7 @@ class Follower:
         self._tell(self.resource, Listing(at))
         version = ""
         for page in self._server.pages(self.resource, limit=self._page):
-            seen = [one for item in page.items if (one := self._sighting(item)) is not None]
+            seen = [one for item in page.items or () if (one := self._sighting(item)) is not None]
             self._tell(self.resource, Shown(at, tuple(seen)))
             version = page.metadata.resource_version
             if self._closing.is_set():
