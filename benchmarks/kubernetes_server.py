@@ -38,6 +38,7 @@ class KubernetesServer:
         self.down = False
         self.bookmarks = 0.05
         self.open: set[socket.socket] = set()
+        self._sorted: dict[str, tuple[int, list[bytes]]] = {}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), type("H", (Handler,), {"api": self}))
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -49,6 +50,14 @@ class KubernetesServer:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join(10)
+
+    def sorted(self, resource: str) -> list[bytes]:
+        """Return the objects in order of name; made anew only after a change."""
+        made = self._sorted.get(resource)
+        if made is None or made[0] != self.version:
+            items = [body for _, body in sorted(self.objects[resource].items())]
+            made = self._sorted[resource] = (self.version, items)
+        return made[1]
 
     def put(self, resource: str, item: dict[str, Any]) -> None:
         """Create or change an object."""
@@ -160,8 +169,8 @@ class Handler(BaseHTTPRequestHandler):
     def list(self, resource: str, query: dict[str, str]) -> None:
         api = self.api
         with api.changed:
-            items = [body for _, body in sorted(api.objects[resource].items())]
             version = str(api.version)
+            items = api.sorted(resource)
         limit = int(query.get("limit", "0")) or len(items)
         version, _, first = query.get("continue", f"{version}:0").partition(":")
         if int(version) < api.oldest:

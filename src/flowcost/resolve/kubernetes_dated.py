@@ -7,9 +7,9 @@ first minutes, it holds from the pod's start.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -49,6 +49,7 @@ class Cluster:
     ) -> None:
         self._name = name
         self._in_network = in_network
+        self._unplaced = Identity(k8s_cluster_name=name)
         self._owners = Owners()
         self._pods: list[_Then[Pod]] = []
         self._nodes: dict[str, list[_Then[tuple[Node, Identity]]]] = {}
@@ -116,23 +117,27 @@ class Cluster:
         labels = self._labels.get(meta.namespace, [])
         members = self._members.get(meta.uid, [])
         workload = self._owners.workload(meta)
-        unplaced = Identity(k8s_cluster_name=self._name)
+        if (
+            _whole(nodes, start, end) and _whole(labels, start, end) and _whole(members, start, end)
+        ):  # nearly every pod; the rest says the same, slowly
+            place = nodes[0].value[1] if nodes else self._unplaced
+            only_labels = labels[0].value if labels else {}
+            service = members[0].value if members else ""
+            yield start, end, pod_identity(pod, place, workload, only_labels, service)
+            return
         edges = sorted({start, end, *_edges((*nodes, *labels, *members), start, end)})
-        for at, until in itertools.pairwise(edges):
+        for at, until in pairwise(edges):
             placed = _at(nodes, at, start)
             named = _at(labels, at, start)
             services = {one.value for one in members if _holds(one, at, start)}
-            yield (
-                at,
-                until,
-                pod_identity(
-                    pod,
-                    placed[1] if placed else unplaced,
-                    workload,
-                    named or {},
-                    only(services),
-                ),
+            identity = pod_identity(
+                pod,
+                placed[1] if placed else self._unplaced,
+                workload,
+                named or {},
+                only(services),
             )
+            yield at, until, identity
 
     def _node_claims(self) -> Iterator[Claim]:
         for versions in self._nodes.values():
@@ -152,7 +157,7 @@ class Cluster:
         for text, found in self._outside.items():
             address = pack(text)
             edges = sorted({edge for one in found for edge in (_start(one), one.end)})
-            for at, until in itertools.pairwise(edges):
+            for at, until in pairwise(edges):
                 if name := only({one.value for one in found if _start(one) <= at < one.end}):
                     yield Claim(
                         first=address,
@@ -189,8 +194,10 @@ def _start(one: _Then[T]) -> datetime:
 
 def _from(one: _Then[T], born: datetime) -> datetime:
     """Return since when something holds for a pod born at `born`; see the module's text."""
-    unsure = one.after <= born <= one.start
-    young = born <= one.start < born + SETTLES
+    if one.start <= born:
+        return one.start
+    unsure = one.after <= born
+    young = one.start < born + SETTLES
     return born if unsure or young else one.start
 
 
@@ -202,6 +209,13 @@ def _at(versions: Sequence[_Then[T]], at: datetime, born: datetime) -> T | None:
     """Return the newest version that holds at `at`."""
     holding = [one for one in versions if _holds(one, at, born)]
     return max(holding, key=lambda one: one.start).value if holding else None
+
+
+def _whole(things: Sequence[_Then[T]], start: datetime, end: datetime) -> bool:
+    """Return whether there is at most one thing, and it holds all of the time."""
+    return not things or (
+        len(things) == 1 and _from(things[0], start) <= start and things[0].end >= end
+    )
 
 
 def _edges(things: Iterable[_Then[Any]], start: datetime, end: datetime) -> Iterator[datetime]:

@@ -100,6 +100,7 @@ class Recorder:
         self._standing = {resource.name: _Standing() for resource in RESOURCES}
         self._state = State()
         self._places: dict[str, Place] = {}
+        self._followers: list[Follower] = []
         self._queue: queue.Queue[tuple[Resource, Told]] = queue.Queue(_WAITING)
         self._closing = threading.Event()
         self._pruned = ALWAYS
@@ -123,6 +124,11 @@ class Recorder:
         """Return where the watch stands."""
         return self._state
 
+    @property
+    def lists(self) -> int:
+        """Return how many lists were begun since the last start."""
+        return sum(follower.lists for follower in self._followers)
+
     def places(self) -> dict[str, Place]:
         """Return where each resource would be resumed."""
         return dict(self._places)
@@ -142,6 +148,7 @@ class Recorder:
         self._queue = queue.Queue(_WAITING)
         self._standing = {resource.name: _Standing() for resource in RESOURCES}
         followers = [self._follower(chronicle, resource) for resource in RESOURCES]
+        self._followers = followers
         try:
             self._publish(chronicle, followers)
             for follower in followers:
