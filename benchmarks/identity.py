@@ -10,7 +10,9 @@ pages and decodes all of their JSON. The agents' answers are then asked of the r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
+import http.client
 import json
 import multiprocessing
 import resource
@@ -19,15 +21,31 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
 
 from benchmarks import gen_cluster
 from benchmarks.kubernetes_server import KubernetesServer
+from flowcost import clock, identities
+from flowcost.errors import BusyError
+from flowcost.resolve import chronicle
+from flowcost.resolve import recorded as recordings
+from flowcost.resolve.inventory import Inventory
+from flowcost.resolve.kubernetes_api import ApiServer
+from flowcost.resolve.kubernetes_credentials import FileCredentials
+from flowcost.resolve.kubernetes_facts import RESOURCES
+from flowcost.resolve.kubernetes_recorder import Recorder
+from flowcost.resolve.timeline import build
+from flowcost.server.agent_view import Told
+from flowcost.server.settings import Cluster
+from flowcost.server.watching import Watching
 
 NODES = 500
-POLLED_S = 30
 
 
 def serve(pods: int, pipe: Connection) -> None:
@@ -56,13 +74,6 @@ def measured() -> dict[str, float]:
 
 def bare(url: str) -> dict[str, float]:
     """Read every page of every resource and decode all of its JSON."""
-    import http.client
-    from urllib.parse import urlsplit
-
-    import msgspec
-
-    from flowcost.resolve.kubernetes_facts import RESOURCES
-
     began = time.monotonic()
     size = 0
     for one in RESOURCES:
@@ -102,11 +113,7 @@ def recorded(url: str, folder: str) -> dict[str, float]:
     }
 
 
-def _recorder(url: str, folder: str):
-    from flowcost.resolve.kubernetes_api import ApiServer
-    from flowcost.resolve.kubernetes_credentials import FileCredentials
-    from flowcost.resolve.kubernetes_recorder import Recorder
-
+def _recorder(url: str, folder: str) -> Recorder:
     return Recorder(ApiServer(url, FileCredentials()), Path(folder), keep=timedelta(days=40))
 
 
@@ -122,83 +129,71 @@ def child(*words: str) -> dict[str, float]:
 
 def told(url: str, folder: str, pipe: Connection, events: int) -> list[tuple[str, str]]:
     """Ask for agents' answers, before and after changes; time events on the way."""
-    from flowcost import identities
-    from flowcost.resolve import recorded as recordings
-    from flowcost.resolve.inventory import Inventory
-    from flowcost.resolve.timeline import build
-    from flowcost.server.settings import Cluster
-    from flowcost.server.watching import Watching
+    watching = Watching(
+        Path(folder), [Cluster(name="big", url=url)], keep=timedelta(days=40), refresh_s=0.5
+    )
+
+    def ask(node: int, known: str = "", *, changes: bool = False) -> Told:
+        return watching.told("default", "big", f"node-{node}", known=known, changes=changes)
 
     rows: list[tuple[str, str]] = []
-    root = Path(folder)
-    watching = Watching(
-        root, [Cluster(name="big", url=url)], keep=timedelta(days=40), refresh_s=1e9
-    )
     with watching:
-        view = next(iter(watching._watched.values()))
-        while not view.view._shared.epoch:
+        while watching.states("default")[0].watch != "watching":
             time.sleep(0.01)
-        began = time.monotonic()
-        whole = watching.told("default", "big", "node-7")
-        rows.append(("whole answer, first of a revision, ms", f"{_ms(began):.0f}"))
+        _until(lambda: ask(0))
+        whole = ask(7)
         plain = gzip.decompress(whole.packed)
-        rows.append(("whole answer, KiB (gzip)", f"{len(plain) >> 10} ({len(whole.packed) >> 10})"))
+        size = f"{len(plain) >> 10} ({len(whole.packed) >> 10})"
+        rows.append(("whole answer, KiB (packed)", size))
         known = identities.decode(plain, "benchmark")
         rows.append(
-            ("identities for all addresses", f"{len(known.identities)}, {len(known.hosts)}")
+            ("addresses; identities for them", f"{len(known.hosts)}; {len(known.identities)}")
         )
-        began = time.process_time()
-        for number in range(NODES):
-            watching.told("default", "big", f"node-{number}")
-        rows.append(
-            (f"whole answer for {NODES} nodes, CPU s", f"{time.process_time() - began:.2f}")
-        )
-        began = time.process_time()
-        tags = {
-            number: watching.told("default", "big", f"node-{number}").tag for number in range(NODES)
-        }
-        began = time.process_time()
-        for number, tag in tags.items():
-            assert not watching.told("default", "big", f"node-{number}", known=tag).packed
-        rows.append((f"unchanged for {NODES} nodes, CPU s", f"{time.process_time() - began:.2f}"))
-        cpu = time.process_time()
+        spent = time.process_time()
+        tags = {number: ask(number).tag for number in range(NODES)}
+        rows.append((f"whole for {NODES} nodes, CPU s", f"{time.process_time() - spent:.2f}"))
+        spent = time.process_time()
+        assert not any(ask(number, tag).packed for number, tag in tags.items())
+        rows.append((f"unchanged for {NODES} nodes, CPU s", f"{time.process_time() - spent:.2f}"))
+        spent = time.process_time()
         pipe.send(events)
         version, sent = pipe.recv()
-        while int(view.recorder.places()["pods"].version) < version:
-            time.sleep(0.005)
+        place = recordings.place(watching.folder("default"), "big")
+        _until(lambda: int(chronicle.places(place)["pods"].version) >= version)
         rows.append(("events durable, per s", f"{events / (time.monotonic() - sent):,.0f}"))
-        rows.append(("CPU per event, µs", f"{(time.process_time() - cpu) / events * 1e6:.0f}"))
-        view.recorder._after._due = 0.0
-        while view.view._shared.number < 2:
-            time.sleep(0.01)
-        began = time.process_time()
-        sizes = [
-            len(watching.told("default", "big", f"node-{n}", known=tag, changes=True).packed)
-            for n, tag in tags.items()
-        ]
+        rows.append(("CPU for each, µs", f"{(time.process_time() - spent) / events * 1e6:.0f}"))
+        time.sleep(2)
+        spent = time.process_time()
+        sizes = [len(ask(number, tag, changes=True).packed) for number, tag in tags.items()]
         rows.append(
             (
-                f"changes of {events // 2:,} pods for {NODES} nodes, CPU s; KiB each",
-                f"{time.process_time() - began:.2f}; {statistics.median(sizes) / 1024:.0f}",
+                f"{events // 2:,} changed pods for {NODES} nodes, CPU s; KiB each",
+                f"{time.process_time() - spent:.2f}; {statistics.median(sizes) / 1024:.0f}",
             )
         )
-    from flowcost import clock
-
-    began = time.monotonic()
-    now = clock.hour_of(clock.now())
+        began = time.monotonic()
+        ask(7)
+        rows.append(("whole answer, first after a change, ms", f"{_ms(began):.0f}"))
+    hour = clock.hour_of(clock.now())
+    spent = time.process_time()
     layers = recordings.layers(
-        watching.folder("default"), now, now + timedelta(hours=1), Inventory()
+        watching.folder("default"), hour, hour + timedelta(hours=1), Inventory()
     )
-    read = time.monotonic()
+    rows.append(("an hour's claims, CPU s", f"{time.process_time() - spent:.2f}"))
+    spent = time.process_time()
     resolution = build(layers)
-    rows.append(("an hour's claims read and composed, s", f"{read - began:.2f}"))
     rows.append(
-        (
-            "… merged into a resolution, s",
-            f"{time.monotonic() - read:.2f} ({len(resolution.hosts)})",
-        )
+        (f"{len(resolution.hosts)} intervals of them, CPU s", f"{time.process_time() - spent:.2f}")
     )
     return rows
+
+
+def _until(holds: Callable[[], object]) -> None:
+    while True:
+        with contextlib.suppress(BusyError):
+            if holds():
+                return
+        time.sleep(0.01)
 
 
 def _ms(began: float) -> float:
@@ -232,15 +227,15 @@ def main() -> None:
 
     print(f"| {options.pods:,} pods, {median('bare', 'bytes') / 1e6:.0f} MB of JSON | |")
     print("|---|---|")
-    rows = [
-        (f"{name}: seconds; CPU s; peak MiB", f"{median(side, 'seconds'):.2f}; "
-         f"{median(side, 'cpu'):.2f}; {median(side, 'peak'):.0f}")
-        for side, name in (
-            ("bare", "bare reading and decoding"),
-            ("recorded", "recorded, durable"),
-            ("resumed", "restarted, resumed"),
-        )
-    ]  # fmt: skip
+    rows = []
+    for side, name in (
+        ("bare", "bare reading and decoding"),
+        ("recorded", "recorded, durable"),
+        ("resumed", "restarted, resumed"),
+    ):
+        figures = (f"{median(side, what):.2f}" for what in ("seconds", "cpu"))
+        peak = f"{median(side, 'peak'):.0f}"
+        rows.append((f"{name}: seconds; CPU s; peak MiB", "; ".join((*figures, peak))))
     rows += [
         ("CPU, recorded to bare", f"{median('recorded', 'cpu') / median('bare', 'cpu'):.2f}"),
         ("memory once recorded, MiB (imports)",

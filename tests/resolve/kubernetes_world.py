@@ -15,6 +15,7 @@ from benchmarks.kubernetes_server import KubernetesServer
 from flowcost.address import pack
 from flowcost.clock import parse
 from flowcost.resolve import recorded
+from flowcost.resolve.chronicle import places
 from flowcost.resolve.inventory import Inventory
 from flowcost.resolve.kubernetes_api import ApiServer
 from flowcost.resolve.kubernetes_credentials import FileCredentials
@@ -127,12 +128,8 @@ class World:
     def settled(self) -> None:
         """Wait until everything the server has said is on disk."""
         want = self.server.version
-        self.until(
-            lambda: (
-                self.recorder
-                and all(int(place.version) >= want for place in self.recorder.places().values())
-            )
-        )
+        folder = recorded.place(self.folder, "prod")
+        self.until(lambda: all(int(one.version) >= want for one in places(folder).values()))
 
     def who(self, address: str, at: datetime):
         layers = recorded.layers(self.folder, minute(-600), FAR, Inventory())

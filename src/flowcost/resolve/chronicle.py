@@ -123,12 +123,7 @@ class Chronicle:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
         (self.revision,) = self._db.execute("SELECT revision FROM counter").fetchone()
-        self.places: dict[str, Place] = {
-            resource: Place(version, _instant(heard))
-            for resource, version, heard in self._db.execute(
-                "SELECT resource, version, heard FROM places"
-            )
-        }
+        self.places = _places(self._db)
         self._open: dict[str, dict[str, dict[tuple[str, str], _Held]]] = {}
         for row, resource, name, kind, key, body, since in self._db.execute(
             "SELECT id, resource, object, kind, key, body, valid_from FROM facts"
@@ -337,11 +332,24 @@ def changed(folder: Path, since: int) -> tuple[int, datetime | None]:
     return revision, None if earliest is None else _instant(earliest)
 
 
+def places(folder: Path) -> dict[str, Place]:
+    """Return where each resource would be resumed."""
+    with closing(_reader(folder)) as db:
+        return _places(db)
+
+
 def begun(folder: Path, resource: str) -> datetime | None:
     """Return when a resource was first listed whole, None if it never was."""
     with closing(_reader(folder)) as db:
         found = db.execute("SELECT begun FROM places WHERE resource = ?", (resource,)).fetchone()
     return _instant(found[0]) if found else None
+
+
+def _places(db: sqlite3.Connection) -> dict[str, Place]:
+    return {
+        resource: Place(version, _instant(heard))
+        for resource, version, heard in db.execute("SELECT resource, version, heard FROM places")
+    }
 
 
 def _reader(folder: Path) -> sqlite3.Connection:

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from flowcost import clock
 from flowcost.resolve import ALWAYS
-from flowcost.resolve.chronicle import Chronicle, Place
+from flowcost.resolve.chronicle import Chronicle
 from flowcost.resolve.kubernetes_api import PAGE, ApiServer
 from flowcost.resolve.kubernetes_facts import RESOURCES, Resource
 from flowcost.resolve.kubernetes_watch import (
@@ -99,7 +99,6 @@ class Recorder:
         self._after = after
         self._standing = {resource.name: _Standing() for resource in RESOURCES}
         self._state = State()
-        self._places: dict[str, Place] = {}
         self._followers: list[Follower] = []
         self._queue: queue.Queue[tuple[Resource, Told]] = queue.Queue(_WAITING)
         self._closing = threading.Event()
@@ -128,10 +127,6 @@ class Recorder:
     def lists(self) -> int:
         """Return how many lists were begun since the last start."""
         return sum(follower.lists for follower in self._followers)
-
-    def places(self) -> dict[str, Place]:
-        """Return where each resource would be resumed."""
-        return dict(self._places)
 
     def _run(self) -> None:
         """Record until closed; where the disk fails, begin again from what is on it."""
@@ -258,7 +253,6 @@ class Recorder:
                     standing.versions.pop(name, None)
 
     def _publish(self, chronicle: Chronicle, followers: Sequence[Follower]) -> None:
-        self._places = dict(chronicle.places)
         standing = self._standing.values()
         errors = [one.error for one in standing if one.error]
         synced = all(one.synced for one in standing)
