@@ -19,15 +19,16 @@ from flowcost.insights.alerting import Alerting
 from flowcost.ledger import Ledger
 from flowcost.price import RateBook, list_book, load_book
 from flowcost.server import application, process
-from flowcost.server.clusters import Clusters
 from flowcost.server.inbox import Inbox
 from flowcost.server.knowledge import Knowledge
 from flowcost.server.live import Live
-from flowcost.views import api, sign_in, web
+from flowcost.server.watching import Watching
+from flowcost.views import api, metrics, sign_in, web
 from flowcost.views.authentication import Authentication
 from flowcost.views.service import Service
 
 LOG = logging.getLogger("flowcost.server")
+VIEWS = (api, metrics, sign_in, web)  # the first route that matches answers
 STATE = ".serve"  # below the ledger: what the server keeps beside the money
 
 
@@ -41,7 +42,7 @@ def serve(config: Config) -> None:
     with sock, parts(config) as service:
         _greet(config, service)
         built = application.build(
-            [*api.routes(service), *sign_in.routes(service), *web.routes(service)],
+            [route for views in VIEWS for route in views.routes(service)],
             [Middleware(Authentication, service=service)],
         )
         process.run(built, config.server, sock)
@@ -66,6 +67,14 @@ def parts(config: Config, *, now: Callable[[], datetime] = clock.now) -> Iterato
         held.callback(gate.close)
         inbox = Inbox(state, config.inbox, now=now)
         held.callback(inbox.close)
+        watching = Watching(
+            state / "identities",
+            config.clusters,
+            keep=config.retention.identities,
+            inventory=knowledge.inventory,
+            posted=inbox.states,
+            now=now,
+        )
         live = Live(
             ledger,
             inbox,
@@ -87,6 +96,7 @@ def parts(config: Config, *, now: Callable[[], datetime] = clock.now) -> Iterato
             live.teach(inbox)
         if inbox.salvaged:
             LOG.error("%s", inbox.salvaged)
+        held.enter_context(watching)
         live.start()
         held.callback(live.close)
         alerting.start()
@@ -94,7 +104,7 @@ def parts(config: Config, *, now: Callable[[], datetime] = clock.now) -> Iterato
             ledger=ledger,
             inbox=inbox,
             live=live,
-            clusters=Clusters(inbox),
+            clusters=watching,
             budgets=alerting,
             incidents=alerting,
             now=now,

@@ -5,8 +5,10 @@ import shutil
 from datetime import timedelta
 
 import pytest
+from msgspec import structs
 
 from flowcost import segment
+from flowcost.errors import UsageError
 from flowcost.ledger import Ledger, Partition
 from flowcost.ledger.query import Selection, costs
 from flowcost.model import Direction
@@ -286,3 +288,30 @@ def test_an_address_that_changes_hands_inside_the_hour_is_told_apart_exactly(sit
         by=("remote.k8s.workload.name",),
     )
     assert {row[0]: row[1] for row in table.rows} == {"cart": 300, "second": 600}
+
+
+def test_minutes_add_up_to_their_hour_to_the_last_digit(site):
+    site.post(traffic())
+    site.live.round()
+    keys = ("path", "local.k8s.workload.name")
+    asked = Selection(tenant="acme", start=HOUR, end=LATER)
+    by_hour = {row[:2]: row[2:] for row in costs(site.ledger, asked, by=keys).rows}
+    minutes = site.live.minutes(asked, keys).rows
+    assert {row[0] for row in minutes} == {f"2026-11-20T10:{n:02}:00Z" for n in range(14)}
+    added = {}
+    for _, *key, size, cost, unpriced in minutes:
+        before = added.get(tuple(key), (0, 0, 0))
+        added[tuple(key)] = tuple(map(sum, zip(before, (size, cost, unpriced), strict=True)))
+    assert added == by_hour
+    five = structs.replace(
+        asked, start=HOUR + timedelta(minutes=3), end=HOUR + timedelta(minutes=8)
+    )
+    assert len({row[0] for row in site.live.minutes(five, keys).rows}) == 5
+    assert site.live.minutes(structs.replace(asked, tenant="other"), keys).rows == ()
+
+
+@pytest.mark.parametrize("hours", [None, 0, 7])
+def test_minutes_of_no_interval_or_too_long_a_one_are_refused(site, hours):
+    end = None if hours is None else HOUR + timedelta(hours=hours)
+    with pytest.raises(UsageError):
+        site.live.minutes(Selection(tenant="acme", start=HOUR, end=end), ("path",))

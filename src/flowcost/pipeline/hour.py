@@ -40,6 +40,7 @@ _NAMES = ", ".join(column.name for column in FLOWS)
 
 # What is known of identities in one hour, beside what agents say of their own ends.
 LayersOf = Callable[[datetime], Iterable[Layer]]
+LayersFor = Callable[[str, datetime], Iterable[Layer]]  # of any tenant
 
 
 class Logs(Struct, frozen=True):

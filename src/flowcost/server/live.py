@@ -13,16 +13,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from flowcost import clock, segment
 from flowcost.clock import HOUR
 from flowcost.errors import FlowcostError
 from flowcost.ledger import Ledger
+from flowcost.ledger.query import Selection, Table
 from flowcost.pipeline.agent_shelf import AgentShelf, Index
 from flowcost.pipeline.hour import Engine, attribute_hour, attributing
 from flowcost.pipeline.log_hours import LogHours
+from flowcost.pipeline.minutes import Minutes
 from flowcost.price import RateBook
 from flowcost.server.inbox import Inbox, Waiting
 from flowcost.server.knowledge import Knowledge
@@ -62,6 +64,7 @@ class Live:
             spill=ledger.root / ".run" / "spill",
         )
         self._logs = LogHours(ledger.root)
+        self._minutes = Minutes(self.shelf, self.engine, knowledge.layers, rates)
         self._retiring = Retiring(
             self.shelf, inbox, knowledge.layers, self.engine, retention or Retention()
         )
@@ -102,6 +105,10 @@ class Live:
             waiting_bytes=size,
             troubles=tuple(text for text in (*troubles, *shared) if text),
         )
+
+    def minutes(self, selection: Selection, by: Sequence[str]) -> Table:
+        """Return costs by the minute; see `views.service.Live`."""
+        return self._minutes.costs(selection, by)
 
     def oldest(self) -> datetime:
         """Return the start of the first window that may still be posted."""

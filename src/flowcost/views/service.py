@@ -17,6 +17,7 @@ from flowcost.access.gate import Gate
 from flowcost.insights.budgets import BudgetState
 from flowcost.insights.incidents import DestinationState, Incident
 from flowcost.ledger import Ledger
+from flowcost.ledger.query import Selection, Table
 from flowcost.views.instruments import Instruments
 
 
@@ -73,6 +74,16 @@ class Live(Protocol):
 
     def state(self, tenant: str) -> LiveState:
         """Return where it stands."""
+        ...
+
+    def minutes(self, selection: Selection, by: Sequence[str]) -> Table:
+        """Return what agents observed by minute, then by `by`: column `minute`, keys, measures.
+
+        `selection` names its tenant, `start` and `end`, six hours apart at most.
+
+        Raises:
+            UsageError: it does not, or `by` is no use for minutes.
+        """
         ...
 
 
