@@ -1,9 +1,10 @@
 """Reconciling a large bill: bounded memory, and a ratio to the engine's bare scan.
 
-    python -m benchmarks.reconcile [--lines 10000000] [--memory 2GiB] [--form parquet|csv]
+    python -m benchmarks.reconcile [--lines 10000000] [--form parquet|csv] [--seen 97]
 
 A bill of which one line in four is network, and a ledger that holds nearly all of them, at one
-charge per cell. The bare scan reads what a reconciliation has to read and nothing else: it hashes
+charge per cell: all their bytes, or with `--seen` that many percent, so that every line has a
+residual. The bare scan reads what a reconciliation has to read and nothing else: it hashes
 `COLUMNS` of all lines of the bill (every column that some step of reconciling asks for) and
 `CHARGE_COLUMNS` of all charges of the ledger, because a minimum or a count would be read off the
 footers. Each run is a process of its own, so that its resident peak is its own; the sides run in
@@ -152,8 +153,9 @@ def write_text(con: duckdb.DuckDBPyConnection, path: Path, text: Path) -> None:
     )
 
 
-def write_ledger(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Book what was used, but for one resource in fifty."""
+def write_ledger(con: duckdb.DuckDBPyConnection, folder: Path, percent: int) -> None:
+    """Book a part of what was used in every cell, and nothing of one resource in fifty."""
+    seen = f"bytes * {percent} // 100"
     ledger = Ledger.open(folder, create=True)
     values = {
         "hour": "hour",
@@ -167,8 +169,8 @@ def write_ledger(con: duckdb.DuckDBPyConnection, folder: Path) -> None:
         "path": "'cross_az'",
         "provenance": "'observed'",
         "local_id": "1",
-        "bytes": "bytes",
-        "quantity": "bytes",
+        "bytes": seen,
+        "quantity": seen,
         "unit": "'bytes'",
         "rate_id": "NULL",
         "list_cost": "0",
@@ -254,17 +256,19 @@ def _timed(*arguments: str) -> Timed:
     return float(wall), float(cpu), int(peak)
 
 
-def _prepare(folder: Path, lines: int, form: str) -> Path:
+def _prepare(folder: Path, lines: int, form: str, percent: int) -> tuple[Path, Path]:
     """Write the bill and the ledger, unless an earlier run left them there."""
-    bill, text = folder / "bill.parquet", folder / "bill.csv.gz"
+    bill, text = folder / f"{lines}.parquet", folder / f"{lines}.csv.gz"
+    ledger = folder / f"{lines}-{percent}"
     with duckdb.connect(config={"temp_directory": str(folder), "memory_limit": "4GiB"}) as con:
-        if not bill.exists() or not (folder / "ledger").exists():
+        if not (bill.exists() and ledger.exists()):
             world(con, lines)
-            write_bill(con, lines, bill)
-            write_ledger(con, folder / "ledger")
+            if not bill.exists():
+                write_bill(con, lines, bill)
+            write_ledger(con, ledger, percent)
         if form == "csv" and not text.exists():
             write_text(con, bill, text)
-    return bill if form == "parquet" else text
+    return bill if form == "parquet" else text, ledger
 
 
 def main() -> None:
@@ -274,6 +278,7 @@ def main() -> None:
     parser.add_argument("--memory", default="2GiB")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--form", choices=["parquet", "csv"], default="parquet")
+    parser.add_argument("--seen", type=int, default=100, help="percent of each cell's bytes booked")
     parser.add_argument("--keep", type=Path, help="folder for the files, kept for another run")
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -283,14 +288,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="flowcost-bench-") as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(exist_ok=True)
-        path = _prepare(folder, options.lines, options.form)
+        path, ledger = _prepare(folder, options.lines, options.form, options.seen)
         jobs = ("scan", "run")
         found: dict[str, list[Timed]] = {job: [] for job in jobs}
         for _ in range(options.rounds):
             for job in jobs:
-                found[job].append(_timed(job, str(path), str(folder / "ledger"), options.memory))
+                found[job].append(_timed(job, str(path), str(ledger), options.memory))
         size = path.stat().st_size >> 20
-    _print(found, f"{options.lines} lines, {options.form}, {size} MiB, {options.rounds} rounds")
+    _print(
+        found,
+        f"{options.lines} lines, {options.form}, {size} MiB, {options.seen} % of the bytes"
+        f" seen, {options.rounds} rounds",
+    )
 
 
 def _print(found: dict[str, list[Timed]], title: str) -> None:

@@ -388,20 +388,20 @@ def write_cost_explorer(path, lines, *, monthly=True):
 # --- ledgers -------------------------------------------------------------------------------
 
 
-def ledger_of(folder, uses, *, unknown=()):
+def ledger_of(folder, uses, *, unknown=(), provenance="observed"):
     """Write uses into a ledger; those of `unknown` are seen but on no provable path."""
     ledger = Ledger.open(folder, create=True)
     rows = [(use, False) for use in uses] + [(use, True) for use in unknown]
     for hour in sorted({use.hour for use, _ in rows}):
         with duckdb.connect() as con:
             mine = [(use, hidden) for use, hidden in rows if use.hour == hour]
-            queries = _queries(con, mine)
+            queries = _queries(con, mine, provenance)
             partition = Partition("t1", "prod", hour.replace(tzinfo=UTC))
             ledger.put(con, partition, queries, [Input("world", "0")])
     return ledger
 
 
-def _queries(con, rows):
+def _queries(con, rows, provenance):
     charges, identities = [], {}
     for use, hidden in rows:
         fields = {
@@ -425,7 +425,7 @@ def _queries(con, rows):
             "operation": "" if hidden else use.operation,
             "resource_id": "" if hidden else use.resource,
             "path": "unknown" if hidden else "cross_az", "direction": "transmit",
-            "leg": "" if hidden else "transmit", "provenance": "observed",
+            "leg": "" if hidden else "transmit", "provenance": provenance,
             "confidence": "measured", "local_id": identity, "remote_id": 0,
             "local_address": None, "remote_address": b"\x00" * 16, "initiator": "local",
             "bytes": use.bytes, "quantity": use.bytes, "unit": "bytes", "rate_id": None,

@@ -26,10 +26,15 @@ seeds = st.integers(0, 10**9)
 
 
 @contextmanager
-def reconciled(lines, uses, *, write=made.write_legacy, name="bill.csv", unknown=(), **options):
+def reconciled(
+    lines, uses, *, write=made.write_legacy, name="bill.csv", unknown=(),
+    provenance="observed", **options,
+):  # fmt: skip
     """Yield an engine in which a bill and a ledger have been reconciled."""
     with tempfile.TemporaryDirectory() as folder, engine("512MiB") as con:
-        ledger = made.ledger_of(Path(folder, "ledger"), uses, unknown=unknown)
+        ledger = made.ledger_of(
+            Path(folder, "ledger"), uses, unknown=unknown, provenance=provenance
+        )
         before = {f: f.read_bytes() for f in ledger.root.rglob("*") if f.is_file()}
         bill = read(con, [write(Path(folder, name), lines)])
         reconcile(con, bill, ledger, **options)
@@ -54,7 +59,7 @@ def assert_explained(con):
     ).fetchall()
     assert pools == []
     [(negative,)] = con.execute(
-        "SELECT (SELECT count(*) FROM line_shares WHERE bytes < 0)"
+        "SELECT (SELECT count(*) FROM line_shares WHERE bytes < 0 AND reason <> 'taken_back')"
         " + (SELECT count(*) FROM cell_shares WHERE bytes < 0)"
     ).fetchall()
     assert negative == 0
@@ -119,7 +124,10 @@ def removed(uses, random):
         else:
             expected["sensor_difference"] += cut
             seen.append(replace(use, bytes=use.bytes - cut))
-    like = uses[0]
+    like = replace(
+        uses[0], usage_type="DataTransfer-Regional-Bytes", operation="InterZone-Out",
+        region="us-east-1", to_region="",
+    )  # fmt: skip
     witnesses = [
         replace(like, account=account, hour=hour, resource="i-witness", bytes=1)
         for account in {use.account for use in uses}
@@ -229,6 +237,38 @@ def test_cells_without_a_resource_meet_what_their_account_has_left():
     with reconciled(made.bill_of(uses, hours=False), nameless) as con:
         assert residuals(con) == {}
         assert unbilled(con) == {}
+
+
+def test_a_cell_without_a_resource_still_meets_what_a_named_cell_left_open():
+    use = made.Use(
+        made.ACCOUNTS[0], made.MONTH, "i-1", "DataTransfer-Out-Bytes", "RunInstances",
+        "us-east-1", "", "cart", 1000,
+    )  # fmt: skip
+    seen = [replace(use, bytes=700), replace(use, resource="", owner="search", bytes=250)]
+    with reconciled(made.bill_of([use]), seen) as con:
+        assert residuals(con) == {"sensor_difference": 50}
+        levels = con.execute("SELECT DISTINCT level FROM pools ORDER BY 1").fetchall()
+    assert levels == [("account and hour",), ("resource and hour",)]
+
+
+def test_bytes_that_only_an_inference_booked_are_no_sensor_that_saw_less():
+    use = made.Use(
+        made.ACCOUNTS[0], made.MONTH, "i-1", "DataTransfer-Out-Bytes", "RunInstances",
+        "us-east-1", "", "cart", 1000,
+    )  # fmt: skip
+    with reconciled(made.bill_of([use]), [replace(use, bytes=700)], provenance="implied") as con:
+        assert residuals(con) == {"hour_not_in_ledger": 300}
+
+
+def test_what_a_line_takes_back_is_named_and_the_law_holds():
+    use = made.Use(
+        made.ACCOUNTS[0], made.MONTH, "i-1", "DataTransfer-Out-Bytes", "RunInstances",
+        "us-east-1", "", "cart", made.GIB,
+    )  # fmt: skip
+    [line] = made.bill_of([use])
+    back = replace(line, quantity=-line.quantity / 4, cost=-line.cost / 4)
+    with reconciled([line, back], [use]) as con:
+        assert residuals(con) == {"taken_back": -made.GIB // 4}
 
 
 def test_a_bill_without_operations_meets_by_resource_and_meter():

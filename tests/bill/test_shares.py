@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flowcost import money
-from flowcost.bill.shares import split_sql
+from flowcost.bill.shares import first_of_two_sql, split_sql
 
 pools = st.lists(
     st.tuples(st.integers(0, 10**16), st.lists(st.integers(0, 1 << 60), min_size=1, max_size=6)),
@@ -53,3 +53,28 @@ def test_zero_weights_give_all_to_the_first_row():
 
 def test_ties_go_to_the_smaller_row():
     assert split([(2, [1, 1, 1])]) == [[1, 1, 0]]
+
+
+amounts = st.one_of(st.integers(0, 10**5), st.integers(0, 1 << 50), st.integers(0, 1 << 39))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(amounts, amounts, amounts, st.sampled_from([1, -1]))
+        .filter(lambda row: row[1] + row[2] > 0),
+        min_size=1,
+    )
+)  # fmt: skip
+def test_the_first_of_two_parts_is_what_the_split_gives_it(rows):
+    values = ", ".join(
+        f"({sign * total}::BIGINT, {part}::BIGINT, {part + rest}::BIGINT)"
+        for total, part, rest, sign in rows
+    )
+    with duckdb.connect() as con:
+        found = con.execute(
+            f"SELECT {first_of_two_sql('total', 'part', 'whole')}"
+            f" FROM (VALUES {values}) v(total, part, whole)"
+        ).fetchall()
+    for (total, part, rest, sign), (share,) in zip(rows, found, strict=True):
+        assert int(share) == sign * money.split(total, [part, rest])[0]

@@ -96,8 +96,24 @@ WHERE booked > 0
 """
 
 
+# Who was watched, by sensors and not by inference; the local end where no resource is named.
+WATCHED = f"""
+CREATE OR REPLACE TEMP TABLE watched_words AS
+SELECT DISTINCT h, usage_type = '' AS pathless,
+       CASE WHEN watched <> '' THEN payer_account
+            ELSE coalesce(nullif(i.cloud_account_id, ''), payer_account) END AS account,
+       CASE WHEN watched <> '' THEN watched
+            ELSE {resource_sql("coalesce(i.cloud_resource_id, '')")} END AS resource
+FROM charge_words w LEFT JOIN identities i ON i.identity_id = w.owner AND w.watched = ''
+WHERE w.provenance = 'observed';
+
+CREATE OR REPLACE TEMP TABLE watched_hours AS
+SELECT DISTINCT hour FROM charges WHERE provenance = 'observed'
+"""
+
+
 def gather(con: DuckDBPyConnection) -> None:
-    """Create `cells` and `ledger_cells` from the bill's rows and the attached ledger.
+    """Create `cells`, `ledger_cells`, `watched_words` and `watched_hours`.
 
     Raises:
         BillError: two sets of words of the ledger have one hash.
@@ -108,4 +124,5 @@ def gather(con: DuckDBPyConnection) -> None:
     con.execute(POINTS)
     con.execute(CELLS)
     con.execute(SUMS)
+    con.execute(WATCHED)
     con.execute(VIEWS)

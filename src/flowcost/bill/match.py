@@ -4,9 +4,9 @@ Enters: `bill_rows`, `bill_words`, `points`, `cells`. Leaves: for what the cells
 `open_parts` (how many bytes of a line were met in which pool) and `open_cell_parts` (the same of a
 cell), `open_lines` and `open_cells` with the `rest` that was not met; the views `pools`,
 `line_parts` and `cell_parts` say it of all. A pool is what is met together: all lines and all cells
-with the same keys. A closed cell is a pool of its own, by its own number; others are below zero.
-A pool meets the smaller of the two sums; each side is split by largest remainder, so nothing is met
-twice and nothing is lost.
+with the same keys. A closed or short cell is a pool of its own, by its own number; others are below
+zero. A pool meets the smaller of the two sums; each side is split by largest remainder, so nothing
+is met twice and nothing is lost.
 
 What a side does not say cannot be a key: a line without a resource id meets the cells of its
 account and hour, a daily line those of its day. Two different resources never meet.
@@ -42,27 +42,39 @@ OPEN = f"""
 CREATE OR REPLACE TEMP TABLE open_rows AS
 SELECT line FROM bill_rows WHERE cell IS NULL AND bytes > 0
 UNION ALL
-SELECT line FROM bill_rows SEMI JOIN (SELECT cell FROM cells WHERE billed > booked) USING (cell);
+SELECT line FROM bill_rows SEMI JOIN (
+    SELECT cell FROM cells WHERE billed > booked AND booked = 0
+    UNION ALL
+    SELECT cell FROM cells ANTI JOIN short_lines USING (cell) WHERE billed > booked AND booked > 0
+) USING (cell);
 
 CREATE OR REPLACE TEMP TABLE open_lines AS
 SELECT b.* EXCLUDE (cell), bytes AS rest FROM billed b SEMI JOIN open_rows USING (line);
 
 CREATE OR REPLACE TEMP TABLE open_cells AS
 SELECT {CELL}, booked AS bytes, booked - CASE WHEN {CLOSED} THEN billed ELSE 0 END AS rest
-FROM (SELECT * FROM cells WHERE booked > 0 AND booked <> billed)
+FROM (
+    SELECT * FROM cells WHERE booked > billed
+    UNION ALL
+    SELECT * FROM cells ANTI JOIN short_lines USING (cell) WHERE booked BETWEEN 1 AND billed - 1
+)
 JOIN points ON point = {point_of_sql("cell")};
 
 CREATE OR REPLACE TEMP TABLE open_pools (pool BIGINT, level VARCHAR);
 CREATE OR REPLACE TEMP TABLE open_line_parts (line BIGINT, pool BIGINT, bytes BIGINT);
 CREATE OR REPLACE TEMP TABLE open_cell_parts (cell BIGINT, pool BIGINT, bytes BIGINT);
 CREATE OR REPLACE TEMP VIEW pools AS
-SELECT * FROM open_pools UNION ALL SELECT cell, '{EXACT}' FROM cells WHERE {CLOSED};
+SELECT * FROM open_pools
+UNION ALL SELECT cell, '{EXACT}' FROM cells WHERE {CLOSED}
+UNION ALL SELECT cell, '{EXACT}' FROM short_lines;
 CREATE OR REPLACE TEMP VIEW line_parts AS
 SELECT * FROM open_line_parts
-UNION ALL
-SELECT line, cell, bytes FROM bill_rows JOIN cells USING (cell) WHERE {CLOSED};
+UNION ALL SELECT line, cell, bytes FROM bill_rows JOIN cells USING (cell) WHERE {CLOSED}
+UNION ALL SELECT line, cell, met FROM short_lines;
 CREATE OR REPLACE TEMP VIEW cell_parts AS
-SELECT * FROM open_cell_parts UNION ALL SELECT cell, cell, billed FROM cells WHERE {CLOSED}
+SELECT * FROM open_cell_parts
+UNION ALL SELECT cell, cell, billed FROM cells WHERE {CLOSED}
+UNION ALL SELECT cell, cell, met FROM short_lines
 """
 
 

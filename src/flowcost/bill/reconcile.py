@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
+from flowcost.bill import short
 from flowcost.bill.cells import gather
 from flowcost.bill.fixed import AllocateFixed, allocate
 from flowcost.bill.match import meet
@@ -47,6 +48,7 @@ def reconcile(
         )
     ledger.attach(con, start, end, tenant=tenant)
     gather(con)
+    short.gather(con)
     meet(con)
     allocate(con, allocate_fixed)
     name_rests(con)

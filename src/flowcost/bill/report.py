@@ -44,7 +44,15 @@ _MEASURES = (
 )
 
 
+_TIMES = frozenset({"month", "day", "hour"})
 _TIMED = "(SELECT *, 1 AS lines FROM billed)"
+# Rests with their keys: whole months per set of words, or line by line where the key is a time.
+_RESTS = {
+    False: "(SELECT p.*, s.* FROM rest_sums s JOIN bill_words w USING (word)"
+    " JOIN points p USING (point))",
+    True: "(SELECT b.* EXCLUDE (bytes, cost), s.*, 1 AS lines FROM rest_shares s"
+    " JOIN billed b USING (line))",
+}
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -73,7 +81,7 @@ def compared(con: DuckDBPyConnection, by: Sequence[str] = ("usage_type", "operat
         )
     keys = ", ".join(by)
     # Sums per point say all but when; only keys of time look at rows and cells.
-    timed = {"month", "day", "hour"}.intersection(by)
+    timed = _TIMES.intersection(by)
     sides = (_TIMED, "ledger_cells") if timed else ("billed_sums", "booked_sums")
     rows = con.execute(
         f"""
@@ -83,7 +91,7 @@ def compared(con: DuckDBPyConnection, by: Sequence[str] = ("usage_type", "operat
         ),
         rest AS (
             SELECT {keys}, sum(s.cost) AS cost
-            FROM billed JOIN open_shares s USING (line) WHERE s.pool IS NULL GROUP BY ALL
+            FROM {_RESTS[bool(timed)]} s GROUP BY ALL
         ),
         booked AS (SELECT {keys}, sum(bytes) AS bytes FROM {sides[1]} GROUP BY ALL)
         SELECT {keys}, coalesce(bill.lines, 0), coalesce(bill.bytes, 0), coalesce(booked.bytes, 0),
@@ -136,10 +144,10 @@ def residuals(con: DuckDBPyConnection, by: Sequence[str] = ()) -> Table:
     if unknown:
         raise UsageError(f"unknown key {', '.join(unknown)}", hint=f"keys are {', '.join(KEYS)}")
     keys = "".join(f", {name}" for name in by)
+    rests = _RESTS[bool(_TIMES.intersection(by))]
     rows = con.execute(
-        f"SELECT reason{keys}, count(DISTINCT line), sum(s.bytes), sum(s.cost) FROM open_shares s"
-        " JOIN billed USING (line) WHERE reason <> '' GROUP BY ALL"
-        f" ORDER BY abs(sum(s.cost)) DESC, sum(s.bytes) DESC, reason{keys}"
+        f"SELECT reason{keys}, sum(lines), sum(bytes), sum(cost) FROM {rests} GROUP BY ALL"
+        f" ORDER BY abs(sum(cost)) DESC, sum(bytes) DESC, reason{keys}"
     ).fetchall()
     return Table(
         (
@@ -151,7 +159,8 @@ def residuals(con: DuckDBPyConnection, by: Sequence[str] = ()) -> Table:
             Column("next_step", "text", "what to do about it"),
         ),
         tuple(
-            (*row[:-2], int(row[-2]), int(row[-1]) * DIGIT, LINE_REASONS[row[0]]) for row in rows
+            (*row[:-3], int(row[-3]), int(row[-2]), int(row[-1]) * DIGIT, LINE_REASONS[row[0]])
+            for row in rows
         ),
     )
 
@@ -210,7 +219,7 @@ def summary(con: DuckDBPyConnection) -> Summary:
     ).fetchall()
     [(rest, residual, beyond)] = con.execute(
         "SELECT coalesce(sum(bytes), 0), coalesce(sum(cost), 0),"
-        " (SELECT coalesce(sum(bytes), 0) FROM unbilled) FROM open_shares WHERE pool IS NULL"
+        " (SELECT coalesce(sum(bytes), 0) FROM unbilled) FROM rest_sums"
     ).fetchall()
     return Summary(
         lines=int(lines),

@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from flowcost.bill.cells import CHARGE_HASH
-from flowcost.bill.resources import resource_sql
 from flowcost.bill.shares import split_sql
 
 if TYPE_CHECKING:
@@ -49,20 +48,8 @@ CELL_REASONS = MappingProxyType(
 )
 LAG_HOURS = 48  # AWS: a report may lag 24 to 48 hours behind use
 
-# Who was watched, by sensors and not by inference; the local end where no resource is named.
+# In which hours the resources of open lines were watched, with the bytes that found no path.
 WATCHED = f"""
-CREATE OR REPLACE TEMP TABLE watched_words AS
-SELECT DISTINCT h, CASE WHEN watched <> '' THEN payer_account
-                        ELSE coalesce(nullif(i.cloud_account_id, ''), payer_account) END AS account,
-       CASE WHEN watched <> '' THEN watched ELSE {resource_sql("coalesce(i.cloud_resource_id, '')")}
-           END AS resource
-FROM charge_words w LEFT JOIN identities i ON i.identity_id = w.owner AND w.watched = ''
-WHERE w.provenance = 'observed';
-
-CREATE OR REPLACE TEMP TABLE watched_hours AS
-SELECT DISTINCT hour FROM charges WHERE provenance = 'observed';
-
--- In which hours the resources of open lines were watched, with the bytes that found no path.
 CREATE OR REPLACE TEMP TABLE watched AS
 SELECT w.account, w.resource, c.hour,
        CAST(sum(CASE WHEN c.usage_type = '' AND c.list_cost IS NULL THEN c.quantity ELSE 0 END)

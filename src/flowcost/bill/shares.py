@@ -7,6 +7,9 @@ Totals times weights must stay below 2**127: 10**16 printed digits (a million do
 
 from __future__ import annotations
 
+_HALF = 20  # bits that a cost is divided in, so that products of two sides stay below 2**62
+_SMALL = 1 << 40  # a tebibyte, or a hundred dollars in printed digits
+
 
 def split_sql(source: str) -> str:
     """Return a SELECT of `pool, row, part` that splits each pool's `total` by `weight`.
@@ -38,3 +41,22 @@ def split_sql(source: str) -> str:
         )
     )
     """
+
+
+def first_of_two_sql(total: str, part: str, whole: str) -> str:
+    """Return SQL of a total's share for `part` of `whole`, the first of two: half up.
+
+    Of two parts the largest remainder is just that. `whole` is above zero, `part` within it, and
+    the total may be below zero. Nearly all numbers are small: then it is long division in two
+    steps, because the engine's 128-bit division is twenty times slower.
+    """
+    cost = f"abs({total})"
+    high, low = f"({cost} >> {_HALF}) * {part}", f"({cost} & {(1 << _HALF) - 1}) * {part}"
+    rest = f"(({high}) % {whole} << {_HALF}) + {low}"
+    small = (
+        f"((({high}) // {whole}) << {_HALF}) + ({rest}) // {whole}"
+        f" + CASE WHEN 2 * (({rest}) % {whole}) >= {whole} THEN 1 ELSE 0 END"
+    )
+    large = f"({cost}::HUGEINT * {part} * 2 + {whole}) // ({whole}::HUGEINT * 2)"
+    fits = f"{cost} < {_SMALL} AND {whole} < {_SMALL}"
+    return f"sign({total}) * CASE WHEN {fits} THEN {small} ELSE {large} END"

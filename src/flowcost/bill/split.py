@@ -3,7 +3,8 @@
 Enters: what meeting left open, `line_residuals`, `cells`. Leaves: the views `line_shares (line,
 pool, reason, bytes, cost)` and `cell_shares (cell, pool, bytes, cost)`, costs in printed digits.
 Every line is the sum of its shares, and every pool costs its lines what it costs its cells. A line
-of a closed cell is one share, its own; only the others are split.
+of a closed cell is one share, its own, and of a short one two; only the others are split. Views:
+`rest_shares` and `rest_sums` are the shares without an owner.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from flowcost.bill.cells import CLOSED
 from flowcost.bill.shares import split_sql
+from flowcost.bill.short import REASON
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -61,15 +63,31 @@ CREATE OR REPLACE TEMP VIEW line_shares AS
 SELECT * FROM open_shares
 UNION ALL
 SELECT line, cell, '', bytes, CAST(r.cost AS HUGEINT)
-FROM bill_rows r JOIN cells c USING (cell) WHERE {CLOSED};
+FROM bill_rows r JOIN cells c USING (cell) WHERE {CLOSED}
+UNION ALL SELECT line, cell, '', met, paid FROM short_lines
+UNION ALL SELECT line, NULL, '{REASON}', rest, unpaid FROM short_lines;
+CREATE OR REPLACE TEMP VIEW rest_shares AS
+SELECT line, reason, bytes, cost FROM open_shares WHERE pool IS NULL
+UNION ALL SELECT line, '{REASON}', rest, unpaid FROM short_lines;
 CREATE OR REPLACE TEMP VIEW cell_shares AS
 SELECT * FROM open_cell_shares
 UNION ALL
 SELECT cell, cell, sum(bytes), sum(cost)
-FROM bill_rows SEMI JOIN (SELECT cell FROM cells WHERE {CLOSED}) USING (cell) GROUP BY cell;
+FROM bill_rows SEMI JOIN (SELECT cell FROM cells WHERE {CLOSED}) USING (cell) GROUP BY cell
+UNION ALL SELECT cell, cell, met, paid FROM short_lines;
 CREATE OR REPLACE TEMP VIEW weights AS
 SELECT cell, pool, bytes, bytes AS weight FROM cell_parts
 UNION ALL SELECT cell, pool, 0, weight FROM fixed_weights
+"""
+
+
+# What has no owner, per set of words: what most questions ask.
+SUMS = f"""
+CREATE OR REPLACE TEMP TABLE rest_sums AS
+SELECT word, reason, count(DISTINCT line) AS lines, sum(s.bytes) AS bytes, sum(s.cost) AS cost
+FROM open_shares s JOIN bill_rows USING (line) WHERE pool IS NULL GROUP BY ALL
+UNION ALL
+SELECT word, '{REASON}', count(*), sum(rest), sum(unpaid) FROM short_lines GROUP BY word
 """
 
 
@@ -78,3 +96,4 @@ def split_costs(con: DuckDBPyConnection) -> None:
     con.execute(LINE_SHARES)
     con.execute(CELL_SHARES)
     con.execute(VIEWS)
+    con.execute(SUMS)
