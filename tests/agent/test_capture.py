@@ -4,6 +4,7 @@ import time
 from contextlib import nullcontext
 
 import pytest
+from msgspec.structs import replace
 
 from flowcost.address import pack
 from flowcost.agent.capture import Capture
@@ -114,8 +115,8 @@ def test_other_protocols_are_counted_by_their_number(wire, capture, version):
     truth, drained = settle(wire, capture, version)
     # The neighbours' own ICMPv6 is the kernel's, not a socket's.
     assert total(drained)[0] <= truth[0]
-    [entry] = drained.entries()
-    assert entry.transport == (58 if version == 6 else 1)
+    number = 58 if version == 6 else 1
+    [entry] = [entry for entry in drained.entries() if entry.transport == number]
     assert (entry.transmitted_packets, entry.received_packets) == (4, 4)
 
 
@@ -164,3 +165,16 @@ def test_answers_of_a_resolver_are_handed_over_with_who_asked(wire, capture, ver
     assert {(a.server, a.client) for a in answers} == {(pack(far), pack(near))}
     assert {a.cgroup for a in answers} == {wire.cgroup.stat().st_ino}
     assert list(capture.dns_answers()) == []
+
+
+def test_other_service_ranges_take_effect_at_once_and_no_packet_is_missed(wire, capture):
+    capture.adjust(replace(SMALL, service_ranges=(f"{B}/32",)))
+    assert capture.settings.service_ranges == (f"{B}/32",)
+    with wire.serve("b", "tcp_server", B, "80"):
+        wire.truth()
+        wire.run("a", "requests", B, "80", "20")
+        capture.adjust(SMALL)
+        wire.run("a", "requests", B, "80", "20")
+        truth, drained = settle(wire, capture, 4)
+    assert total(drained) == truth
+    assert {entry.service for entry in drained.entries()} == {True, False}
