@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Traffic whose own cost is small: request/response over TCP, over fresh connections, over UDP.
 //   server PORT                  serves all three, one client at a time
-//   rr|crr|urr|bulk HOST PORT SECONDS prints how many transactions (64 KB writes) fitted
+//   rr|crr|urr|bulk HOST PORT SECONDS [RATE] prints how many transactions (64 KB writes) fitted,
+//   RATE a second at most
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -82,10 +83,14 @@ int main(int argc, char **argv)
 	struct sockaddr_in to = address(argv[2], atoi(argv[3]));
 	int fresh = !strcmp(argv[1], "crr"), bulk = !strcmp(argv[1], "bulk");
 	int type = strcmp(argv[1], "urr") ? SOCK_STREAM : SOCK_DGRAM, fd = fresh ? -1 : opened(type, &to);
-	double end = now() + atof(argv[4]);
+	double begin = now(), end = begin + atof(argv[4]), rate = argc > 5 ? atof(argv[5]) : 0;
 	long done = 0;
 
 	while (now() < end) {
+		if (rate && done > rate * (now() - begin)) {
+			usleep(500);
+			continue;
+		}
 		if (fresh)
 			fd = opened(type, &to);
 		if (send(fd, buffer, bulk ? sizeof buffer : 64, 0) < 0 ||

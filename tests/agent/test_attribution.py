@@ -8,7 +8,7 @@ from flowcost import clock, money
 from flowcost.address import V4_MAPPED, pack, unpack
 from flowcost.agent.attribution import Attribution
 from flowcost.agent.cgroups import Owner
-from flowcost.agent.conntrack import Backend, Dialed
+from flowcost.agent.conntrack import Backend
 from flowcost.agent.conversations import JOINED, conversations, no_join
 from flowcost.agent.directory import Directory
 from flowcost.agent.dns import Names
@@ -113,11 +113,11 @@ def attributed(attribution, segment, join=no_join, on=TODAY):
 
 
 def knowing(backends):
-    return lambda dialed: {one: backends[one] for one in dialed if one in backends}
+    return lambda dialed: [backends.get(one) for one in dialed]
 
 
 def dialed(port=40000):
-    return Dialed(pack(CART.v4), port, pack(VIP), 80, TCP)
+    return pack(CART.v4), port, pack(VIP), 80, TCP
 
 
 def to_service(port=40000, sent=(1000, 2)):
@@ -151,7 +151,7 @@ def test_only_connections_to_services_are_asked_for_some_thousands_at_a_time(att
 
     def join(some):
         asked.append(list(some))
-        return {}
+        return no_join(some)
 
     rows = [to_service(1 + port) for port in range(JOINED + 1)]
     segment = drained(*rows, row(CHECKOUT.v4, sent=(1, 1)))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from flowcost.address import pack, unpack
-from flowcost.agent.conntrack import Conntrack, Dialed
+from flowcost.agent.conntrack import Conntrack
 
 pytestmark = pytest.mark.lab
 
@@ -33,9 +33,14 @@ def dialed_by(cluster, node, conntrack):
         pairs = [word.split("=") for word in words if "=" in word]
         src, dst, sport, dport = (value for _, value in pairs[:4])
         back = [value for name, value in pairs[4:] if name in {"src", "dst", "sport", "dport"}]
-        key = Dialed(pack(src), int(sport), pack(dst), int(dport), int(words[3]))
+        key = pack(src), int(sport), pack(dst), int(dport), int(words[3])
         found[key] = (pack(back[0]), int(back[2]))
     return found
+
+
+def join(conntrack, dialed):
+    found = zip(dialed, conntrack.join(list(dialed)), strict=True)
+    return {one: backend for one, backend in found if backend}
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -47,10 +52,10 @@ def test_a_dialed_service_leads_to_the_backend_that_answered(cluster, conntrack,
     oracle = {
         dialed: backend
         for dialed, backend in dialed_by(cluster, "node-a", conntrack).items()
-        if unpack(dialed.remote_address) == service.address(family)
+        if unpack(dialed[2]) == service.address(family)
     }
     assert len(oracle) == 7
-    found = conntrack.join(oracle)
+    found = join(conntrack, oracle)
     assert {d: (b.address, b.port) for d, b in found.items()} == oracle
     assert not any(backend.masqueraded for backend in found.values())
     pods = {pack(pod.address(family)) for pod in service.backends}
@@ -62,13 +67,13 @@ def test_a_connection_closed_by_a_reset_is_still_known(cluster, conntrack):
     cart = cluster.pods["cart-0"]
     cart.call("tcp", host=service.v4, port=80, up=10, down=10, reset=True)
     (dialed,) = dialed_by(cluster, "node-a", conntrack)
-    assert unpack(conntrack.join([dialed])[dialed].address) == "10.244.1.13"
+    assert unpack(conntrack.join([dialed])[0].address) == "10.244.1.13"
 
 
 def test_a_connection_that_nobody_translated_is_not_found(cluster, conntrack):
-    unknown = Dialed(pack("10.244.1.11"), 40000, pack("10.96.0.10"), 80, socket.IPPROTO_TCP)
-    assert conntrack.join([unknown]) == {}
-    assert conntrack.join([]) == {}
+    unknown = pack("10.244.1.11"), 40000, pack("10.96.0.10"), 80, socket.IPPROTO_TCP
+    assert conntrack.join([unknown]) == [None]
+    assert conntrack.join([]) == []
 
 
 def test_a_connection_that_was_not_translated_has_no_other_backend(cluster, conntrack):
@@ -76,7 +81,7 @@ def test_a_connection_that_was_not_translated_has_no_other_backend(cluster, conn
     cluster.pods["cart-0"].call("tcp", host=direct, port=8080, up=10, down=10)
     known = dialed_by(cluster, "node-a", conntrack)
     assert len(known) == 1
-    assert conntrack.join(known) == {}
+    assert join(conntrack, known) == {}
 
 
 def test_masquerade_is_seen_where_the_backend_meets_another_source(cluster, conntrack):
@@ -85,15 +90,15 @@ def test_masquerade_is_seen_where_the_backend_meets_another_source(cluster, conn
     service = cluster.plan.service("checkout")
     cluster.pods["cart-0"].call("tcp", host=service.v4, port=80, up=10, down=10)
     (dialed,) = dialed_by(cluster, "node-a", conntrack)
-    assert conntrack.join([dialed])[dialed].masqueraded
+    assert conntrack.join([dialed])[0].masqueraded
 
 
 def test_a_host_network_client_is_joined_by_the_address_of_its_node(cluster, conntrack):
     service = cluster.plan.service("checkout")
     cluster.pods["proxy-a"].call("tcp", host=service.v4, port=80, up=10, down=10)
     (dialed,) = dialed_by(cluster, "node-a", conntrack)
-    assert unpack(dialed.local_address) == "10.0.1.10"
-    assert unpack(conntrack.join([dialed])[dialed].address).startswith("10.244.2.2")
+    assert unpack(dialed[0]) == "10.0.1.10"
+    assert unpack(conntrack.join([dialed])[0].address).startswith("10.244.2.2")
 
 
 def test_hundreds_of_connections_are_asked_for_in_one_go(cluster, conntrack):
@@ -101,7 +106,7 @@ def test_hundreds_of_connections_are_asked_for_in_one_go(cluster, conntrack):
     cart = cluster.pods["cart-0"]
     cart.call("tcp", host=service.v4, port=80, up=10, down=10, connections=300)
     oracle = dialed_by(cluster, "node-a", conntrack)
-    unknown = [one._replace(local_port=1) for one in oracle]
-    found = conntrack.join([*oracle, *unknown])
+    unknown = [(one[0], 1, *one[2:]) for one in oracle]
+    found = join(conntrack, [*oracle, *unknown])
     assert len(oracle) == 300
     assert {d: (b.address, b.port) for d, b in found.items()} == oracle

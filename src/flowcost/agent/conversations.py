@@ -7,7 +7,7 @@ one backend through one Service are summed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -17,7 +17,7 @@ from flowcost.agent.drained import COUNTERS, FLAG_SERVICE, KEY4, KEY6, Drained
 
 JOINED = 4096  # dialed connections asked for at a time: bounds memory, not work
 
-Join = Callable[[Sequence[Dialed]], Mapping[Dialed, Backend]]
+Join = Callable[[Sequence[Dialed]], Sequence[Backend | None]]
 
 
 class Conversation(Struct, frozen=True, gc=False):
@@ -46,9 +46,9 @@ class Conversation(Struct, frozen=True, gc=False):
     missed: int = 0
 
 
-def no_join(dialed: Sequence[Dialed]) -> Mapping[Dialed, Backend]:  # noqa: ARG001 - a `Join`
+def no_join(dialed: Sequence[Dialed]) -> Sequence[Backend | None]:
     """Know no backend: what is dialed stays unknown."""
-    return {}
+    return [None] * len(dialed)
 
 
 def conversations(drained: Drained, join: Join) -> Iterator[Conversation]:
@@ -60,15 +60,17 @@ def conversations(drained: Drained, join: Join) -> Iterator[Conversation]:
     """
     for table, layout, prefix in ((drained.flows4, KEY4, V4_MAPPED), (drained.flows6, KEY6, b"")):
         rows = zip(layout.iter_unpack(table.keys), COUNTERS.iter_unpack(table.values), strict=True)
-        dialed: list[tuple[Dialed, int, tuple[int, ...]]] = []
+        asked: list[Dialed] = []
+        whose: list[tuple[int, tuple[int, ...]]] = []
         sums: _Sums = {}
         for (cgroup, local, remote, lport, rport, transport, flags, _), counters in rows:
             if flags & FLAG_SERVICE:
-                connection = Dialed(prefix + local, lport, prefix + remote, rport, transport)
-                dialed.append((connection, cgroup, counters))
-                if len(dialed) >= JOINED:
-                    _settle(dialed, join, sums)
-                    dialed.clear()
+                asked.append((prefix + local, lport, prefix + remote, rport, transport))
+                whose.append((cgroup, counters))
+                if len(asked) >= JOINED:
+                    _settle(asked, whose, join, sums)
+                    asked.clear()
+                    whose.clear()
                 continue
             yield Conversation(
                 cgroup,
@@ -81,7 +83,7 @@ def conversations(drained: Drained, join: Join) -> Iterator[Conversation]:
                 0,
                 *counters,
             )
-        _settle(dialed, join, sums)
+        _settle(asked, whose, join, sums)
         for key, totals in sums.items():
             yield Conversation(*key, *totals)
 
@@ -89,21 +91,28 @@ def conversations(drained: Drained, join: Join) -> Iterator[Conversation]:
 _Sums = dict[tuple[int, bytes, int, bytes, int, int, bytes, int], list[int]]
 
 
-def _settle(rows: Sequence[tuple[Dialed, int, tuple[int, ...]]], join: Join, sums: _Sums) -> None:
+def _settle(
+    asked: Sequence[Dialed],
+    whose: Sequence[tuple[int, tuple[int, ...]]],
+    join: Join,
+    sums: _Sums,
+) -> None:
     """Add dialed connections to the sums of their backends."""
-    asked = [connection for connection, _, _ in rows if connection.local_port]
-    backends = join(asked) if asked else {}
-    for connection, cgroup, counters in rows:
+    backends = join(asked) if asked else ()
+    for connection, (cgroup, counters), backend in zip(asked, whose, backends, strict=True):
         local, _, dialed, port, transport = connection
-        backend = backends.get(connection)
         if backend:
-            far = backend.address, backend.port, transport, dialed, port
+            key = (cgroup, local, 0, backend.address, backend.port, transport, dialed, port)
         else:
-            far = dialed, port, transport, UNSPECIFIED, 0
-        key = cgroup, local, 0, *far
+            key = (cgroup, local, 0, dialed, port, transport, UNSPECIFIED, 0)
         totals = sums.get(key)
         if totals is None:
             totals = sums[key] = [0] * (len(counters) + 1)
-        for place, value in enumerate(counters):
-            totals[place] += value
-        totals[-1] += backend is None
+        a, b, c, d, e, f = counters
+        totals[0] += a
+        totals[1] += b
+        totals[2] += c
+        totals[3] += d
+        totals[4] += e
+        totals[5] += f
+        totals[6] += backend is None

@@ -11,7 +11,7 @@ import os
 import resource
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from flowcost.agent.attribution import Attribution
 from flowcost.agent.capture import Capture
 from flowcost.agent.cgroups import Cgroups
 from flowcost.agent.conntrack import Backend, Conntrack, Dialed
-from flowcost.agent.conversations import Conversation, conversations
+from flowcost.agent.conversations import Conversation, conversations, no_join
 from flowcost.agent.directory import Directory
 from flowcost.agent.dns import Names
 from flowcost.agent.drained import Drained
@@ -173,15 +173,15 @@ class Agent:
         if self._lines:
             self._lines(lines)
 
-    def _join(self, dialed: Sequence[Dialed]) -> Mapping[Dialed, Backend]:
+    def _join(self, dialed: Sequence[Dialed]) -> Sequence[Backend | None]:
         """Ask conntrack; if it fails, what was dialed stays unknown: no drain waits for it."""
         try:
-            return self._connections.join(dialed) if self._connections else {}
+            return self._connections.join(dialed) if self._connections else no_join(dialed)
         except FlowcostError as error:
             self.status.join_failures += 1
             if self.status.join_failures == 1:
                 LOG.warning("%s", error)
-            return {}
+            return no_join(dialed)
 
     def _watch(self, found: Iterable[Conversation]) -> Iterator[Conversation]:
         for one in found:

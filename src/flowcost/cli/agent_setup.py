@@ -22,7 +22,7 @@ from flowcost.price import RateBook, list_book, load_book
 from flowcost.resolve import Layer, aws_ranges, inventory
 
 LOG = logging.getLogger("flowcost.agent")
-NOBODY = Dialed(UNSPECIFIED, 1, UNSPECIFIED, 1, 6)
+NOBODY: Dialed = (UNSPECIFIED, 1, UNSPECIFIED, 1, 6)
 FLUSH_S = 3.0  # for what is left to post when the agent ends
 
 
