@@ -15,6 +15,10 @@ def test_a_reference_page_says_what_the_code_says(name):
     assert path.read_text() == PAGES[name], "run `make docs`"
 
 
+def test_the_dashboard_to_import_is_the_one_the_code_builds():
+    assert reference.DASHBOARD.read_text() == reference.files()[reference.DASHBOARD], "make docs"
+
+
 def test_every_room_is_a_sentence():
     root = Path(reference.__file__).parents[1] / "src" / "flowcost"
     for room in sorted(path.parent for path in root.glob("*/__init__.py")):

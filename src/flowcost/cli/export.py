@@ -19,6 +19,8 @@ from flowcost.price import NoRate, list_book, marginal
 from flowcost.resolve import Gateway, inventory
 from flowcost.usage_types import usage_type
 from flowcost.views.athena import NatLog, nat_analysis
+from flowcost.views.grafana import render
+from flowcost.views.grafana_fleet import ROWS
 
 OPERATION = "NatGateway"  # of processing, and of egress on a gateway's own resource
 
@@ -26,6 +28,7 @@ OPERATION = "NatGateway"  # of processing, and of egress on a gateway's own reso
 @click.command()
 @focus_options
 @ledger_option
+@click.option("--grafana", is_flag=True, help="The Grafana dashboard, as JSON to import.")
 @click.option("--sql", type=click.Choice(["athena"]), help="NAT analysis as SQL, in this dialect.")
 @click.option(
     "--inventory",
@@ -51,6 +54,7 @@ def command(
     bills: tuple[Path, ...],
     version: str | None,
     ledger_path: Path,
+    grafana: bool,
     sql: str | None,
     inventory_path: Path | None,
     named: tuple[str, ...],
@@ -62,9 +66,13 @@ def command(
     output: Path | None,
     **of_bill: Any,  # noqa: ANN401 - the options of `focus_options`
 ) -> None:
-    """Write a bill split to who moved the bytes (--focus), or the NAT analysis as SQL (--sql)."""
-    if (sql is None) == (version is None):
-        raise UsageError("nothing to export, or two things", hint="give --focus or --sql")
+    """Write a bill split to who moved the bytes, the NAT analysis as SQL, or a dashboard."""
+    if [sql is not None, version is not None, grafana].count(True) != 1:
+        hint = "give --focus, --sql or --grafana"
+        raise UsageError("nothing to export, or two things", hint=hint)
+    if grafana:
+        emit(render(ROWS), output)
+        return
     if version is not None:
         export_focus(bills, Ledger.open(ledger_path), output, version=version, **of_bill)
         return
