@@ -25,6 +25,7 @@ from flowcost.server.live import Live
 from flowcost.server.watching import Watching
 from flowcost.views import api, metrics, sign_in, web
 from flowcost.views.authentication import Authentication
+from flowcost.views.instruments import CountedInbox, Instruments, Timed
 from flowcost.views.service import Service
 
 LOG = logging.getLogger("flowcost.server")
@@ -43,7 +44,10 @@ def serve(config: Config) -> None:
         _greet(config, service)
         built = application.build(
             [route for views in VIEWS for route in views.routes(service)],
-            [Middleware(Authentication, service=service)],
+            [
+                Middleware(Timed, instruments=service.instruments),
+                Middleware(Authentication, service=service),
+            ],
         )
         process.run(built, config.server, sock)
 
@@ -100,15 +104,17 @@ def parts(config: Config, *, now: Callable[[], datetime] = clock.now) -> Iterato
         live.start()
         held.callback(live.close)
         alerting.start()
+        instruments = Instruments()
         yield Service(
             ledger=ledger,
-            inbox=inbox,
+            inbox=CountedInbox(inbox, instruments),
             live=live,
             clusters=watching,
             budgets=alerting,
             incidents=alerting,
             now=now,
             access=gate,
+            instruments=instruments,
         )
 
 
