@@ -20,6 +20,7 @@ from flowcost.errors import FlowcostError
 
 TYPE = "application/problem+json"
 REFERENCE = "docs/reference/errors.md"
+PROGRAMS = ("/v1/", "/metrics", "/healthz")  # nobody reads these with their eyes
 
 STATUS: dict[type[FlowcostError], HTTPStatus] = {
     errors.UsageError: HTTPStatus.BAD_REQUEST,
@@ -91,11 +92,16 @@ def response(problem: Problem, headers: dict[str, str] | None = None) -> Respons
 
 async def refuse(request: Request, error: Exception) -> Response:
     """Return the response to a request that raised `error` (a handler for Starlette)."""
+    return refusal(request, error)
+
+
+def refusal(request: Request, error: Exception) -> Response:
+    """Return an error as who asks can read it: a page for people, else problem+json."""
     if isinstance(error, HTTPException):
-        return _of_router(error)
+        return _told(request, _of_router(error), dict(error.headers or {}))
     if not isinstance(error, FlowcostError):
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return response(_own_fault(errors.InternalError.code))
+        return _told(request, _own_fault(errors.InternalError.code), {})
     problem = describe(error)
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s %s: %s", request.method, request.url.path, error)
@@ -104,24 +110,32 @@ async def refuse(request: Request, error: Exception) -> Response:
         headers["www-authenticate"] = 'Bearer realm="flowcost"'
     if isinstance(error, errors.BusyError):
         headers["retry-after"] = str(error.retry_after_s)
-    return response(problem, headers)
+    return _told(request, problem, headers)
+
+
+def _told(request: Request, problem: Problem, headers: dict[str, str]) -> Response:
+    for_people = "text/html" in request.headers.get("accept", "")
+    if not for_people or request.url.path.startswith(PROGRAMS):
+        return response(problem, headers)
+    from flowcost.views.web import trouble  # noqa: PLC0415 - programs need no templates
+
+    return trouble.show(request, problem, headers)
 
 
 # For `Starlette(exception_handlers=...)`.
 HANDLERS = {FlowcostError: refuse, HTTPException: refuse, Exception: refuse}
 
 
-def _of_router(error: HTTPException) -> Response:
+def _of_router(error: HTTPException) -> Problem:
     status = HTTPStatus(error.status_code)
     code = "not-found" if status == HTTPStatus.NOT_FOUND else "request"
     detail = {404: "there is nothing at this address", 405: "this address has other methods"}
-    problem = Problem(
+    return Problem(
         type=f"{REFERENCE}#{code}",
         title=phrase(status),
         status=status,
         detail=detail.get(status, error.detail),
     )
-    return response(problem, dict(error.headers or {}))
 
 
 def _own_fault(code: str) -> Problem:

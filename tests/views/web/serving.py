@@ -1,11 +1,18 @@
 """A console over a ledger, as a server would assemble it: who asks is decided outside."""
 
+import socket
+import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from flowcost.access.principal import Principal, Role
+from flowcost.views import problems
 from flowcost.views.authentication import Authentication
 from flowcost.views.service import LiveState, Service
 from flowcost.views.web import routes
@@ -40,16 +47,42 @@ class Known:
 
     is_open = False
 
-    def __init__(self, principal):
-        self._principal = principal
+    def __init__(self, principal, provider=None):
+        self._principal, self.provider = principal, provider
 
     async def principal(self, asking):
         return self._principal
 
 
-def console(ledger, principal=VIEWER, **parts):
+def console(ledger, principal=VIEWER, provider=None, **parts):
     """Return the console as an ASGI application."""
-    stands_on = service(ledger, access=Known(principal), **parts)
+    stands_on = service(ledger, access=Known(principal, provider), **parts)
     return Starlette(
-        routes=routes(stands_on), middleware=[Middleware(Authentication, service=stands_on)]
+        routes=[*routes(stands_on), Route("/broken", _broken)],
+        middleware=[Middleware(Authentication, service=stands_on)],
+        exception_handlers=problems.HANDLERS,
     )
+
+
+def _broken(request):
+    raise RuntimeError("/srv/secret: internals")
+
+
+def visitor(app, **options):
+    """Return a client that asks as a browser does."""
+    return TestClient(app, headers={"accept": "text/html"}, **options)
+
+
+@contextmanager
+def running(app):
+    """Serve `app` on loopback and yield its address."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import pytest
-from starlette.testclient import TestClient
 
 from flowcost.access.principal import Principal, Role
 from flowcost.insights.budgets import BudgetState
@@ -12,7 +11,7 @@ from flowcost.money import GIB, ONE
 from flowcost.views.service import ClusterState, LiveState
 from flowcost.views.web.cost import gib
 from tests.conftest import CART, CHECKOUT, INTERNET, S3, charge
-from tests.views.web.serving import ADMIN, VIEWER, Nothing, console
+from tests.views.web.serving import ADMIN, VIEWER, Nothing, console, visitor
 from tests.views.web.test_pages import Page, get
 
 REGIONAL = "DataTransfer-Regional-Bytes"
@@ -21,7 +20,7 @@ ALL = ["/cost", "/coverage", "/rates", "/findings", "/budgets", "/clusters", "/r
 
 @pytest.fixture(scope="module")
 def client(shop):
-    with TestClient(console(shop), follow_redirects=False) as running:
+    with visitor(console(shop), follow_redirects=False) as running:
         yield running
 
 
@@ -36,7 +35,7 @@ def test_every_page_answers_with_its_heading_and_current_link(client, page):
 
 @pytest.mark.parametrize("page", ALL)
 def test_every_page_has_a_state_without_data(make_ledger, page):
-    answer = TestClient(console(make_ledger([]))).get(page)
+    answer = visitor(console(make_ledger([]))).get(page)
     assert answer.status_code == 200
 
 
@@ -62,13 +61,13 @@ def test_a_pair_of_zones_counts_a_byte_once_and_is_chatty_from_a_gibibyte(client
 def test_a_small_pair_is_listed_and_is_not_chatty(make_ledger):
     small = {"operation": "InterZone-Out", "bytes": 1 << 20, "quantity": 1 << 20}
     ledger = make_ledger([charge("cross_az", REGIONAL, **small, local=CHECKOUT, remote=CART)])
-    rows = get(TestClient(console(ledger)), "/cost").tables["pairs-table"]
+    rows = get(visitor(console(ledger)), "/cost").tables["pairs-table"]
     assert [row[1:5] for row in rows[1:]] == [["use1-az2 → use1-az1", "cross_az", "ok", "0.00 GiB"]]
 
 
 def test_without_rates_no_dollar_is_claimed(make_ledger):
     ledger = make_ledger([charge("cross_az", price=False, bytes=10 * GIB, quantity=10 * GIB)])
-    page = get(TestClient(console(ledger)), "/cost")
+    page = get(visitor(console(ledger)), "/cost")
     assert "Volume only." in page.text
     assert "volume-only" in page.text
     assert page.tables["teams-table"][1][:4] == ["storefront", "—", "100 %", "10.0 GiB"]
@@ -78,7 +77,7 @@ def test_without_rates_no_dollar_is_claimed(make_ledger):
 def test_without_zones_the_page_says_so(make_ledger):
     away = {"local": INTERNET, "remote": INTERNET}
     ledger = make_ledger([charge("unknown", price=False, bytes=1, quantity=1, **away)])
-    assert "Zones are not mapped." in get(TestClient(console(ledger)), "/cost").text
+    assert "Zones are not mapped." in get(visitor(console(ledger)), "/cost").text
 
 
 @pytest.mark.parametrize(
@@ -112,14 +111,14 @@ def test_every_rate_shows_source_date_and_what_it_made(client):
 
 def test_a_price_that_is_old_is_said_to_be(shop):
     later = datetime(2027, 6, 1, tzinfo=UTC)
-    text = get(TestClient(console(shop, now=later)), "/rates").text
+    text = get(visitor(console(shop, now=later)), "/rates").text
     assert "The oldest price was read 212 days ago." in text
 
 
 def test_a_saving_leads_to_its_evidence(make_ledger):
     nat = {"via": "nat-1", "resource_id": "nat-1", "quantity": 2 * GIB, "bytes": 2 * GIB}
     ledger = make_ledger([charge("nat_gateway", "NatGateway-Bytes", remote=S3, **nat)])
-    client = TestClient(console(ledger))
+    client = visitor(console(ledger))
     page = get(client, "/findings")
     assert "saves $0.09" in page.text
     (evidence,) = {link for link in page.links if "NatGateway" in link}
@@ -140,7 +139,7 @@ class Budgets(Nothing):
 
 
 def test_budgets_say_what_is_left_and_lead_to_their_charges(shop):
-    client = TestClient(console(shop, budgets=Budgets()))
+    client = visitor(console(shop, budgets=Budgets()))
     page = get(client, "/budgets")
     rows = page.tables["budgets-this-month-table"][1:]
     assert [row[1] for row in rows] == ["80 % reached", "exceeded", "within"]
@@ -153,13 +152,13 @@ def test_budgets_say_what_is_left_and_lead_to_their_charges(shop):
 
 def test_who_is_scoped_sees_the_budgets_of_their_own(shop):
     ann = Principal(tenant="t1", subject="ann", namespaces=("shop",))
-    page = get(TestClient(console(shop, ann, budgets=Budgets())), "/budgets")
+    page = get(visitor(console(shop, ann, budgets=Budgets())), "/budgets")
     assert [row[0] for row in page.tables["budgets-this-month-table"][1:]] == ["namespace: shop"]
 
 
 def test_who_is_scoped_sees_only_charges_of_their_own(shop):
     pay = Principal(tenant="t1", subject="pay", owners=("payments",))
-    page = get(TestClient(console(shop, pay)), "/?v=1&by=conversation&last=all")
+    page = get(visitor(console(shop, pay)), "/?v=1&by=conversation&last=all")
     assert [row[0] for row in page.tables["rows-table"][1:]] == ["shop/cart <-> shop/checkout"]
     assert "scoped" in page.text
 
@@ -188,7 +187,7 @@ class Incidents(Nothing):
 def test_an_editor_moves_an_incident_with_a_reason(shop):
     incidents = Incidents()
     editor = Principal(tenant="t1", subject="ed", role=Role.EDITOR)
-    client = TestClient(console(shop, editor, incidents=incidents), follow_redirects=False)
+    client = visitor(console(shop, editor, incidents=incidents), follow_redirects=False)
     page = get(client, "/findings")
     assert "$0.20 of $0.15" in page.text
     answer = client.post("/incidents/i1", data={"state": "dismissed", "reason": " known "})
@@ -198,7 +197,7 @@ def test_an_editor_moves_an_incident_with_a_reason(shop):
 
 def test_a_viewer_cannot_move_one_and_sees_no_form(shop):
     incidents = Incidents()
-    client = TestClient(console(shop, VIEWER, incidents=incidents))
+    client = visitor(console(shop, VIEWER, incidents=incidents))
     assert ("form", "action", "/incidents/i1") not in get(client, "/findings").attributes
     assert client.post("/incidents/i1", data={"state": "resolved"}).status_code == 403
     assert incidents.moved == []
@@ -209,14 +208,14 @@ def test_a_viewer_cannot_move_one_and_sees_no_form(shop):
 )
 def test_another_site_cannot_move_one(shop, headers):
     incidents = Incidents()
-    client = TestClient(console(shop, ADMIN, incidents=incidents))
+    client = visitor(console(shop, ADMIN, incidents=incidents))
     answer = client.post("/incidents/i1", data={"state": "resolved"}, headers=headers)
     assert answer.status_code == 403
     assert incidents.moved == []
 
 
 def test_an_incident_that_is_not_there_is_not_found(shop):
-    client = TestClient(console(shop, ADMIN, incidents=Incidents()))
+    client = visitor(console(shop, ADMIN, incidents=Incidents()))
     assert client.post("/incidents/i2", data={"state": "resolved"}).status_code == 404
 
 
@@ -237,7 +236,7 @@ class Fleet(Nothing):
 
 
 def test_clusters_say_who_reports_and_what_is_wrong(shop):
-    page = get(TestClient(console(shop, clusters=Fleet(), live=Fleet())), "/clusters")
+    page = get(visitor(console(shop, clusters=Fleet(), live=Fleet())), "/clusters")
     assert page.tables["clusters-table"][1:] == [
         ["prod", "3", "2 min ago", "watching", "120", ""],
         ["dev", "0", "never", "broken", "0", "401 from the API server"],
@@ -247,15 +246,35 @@ def test_clusters_say_who_reports_and_what_is_wrong(shop):
 
 
 def test_nobody_gets_a_page_that_offers_to_sign_in(shop):
-    client = TestClient(console(shop, None))
+    client = visitor(console(shop, None))
     for page in ["/", "/charges", *ALL, "/costs.csv", "/complete"]:
         answer = client.get(page)
         assert answer.status_code == 401, page
         assert "storefront" not in answer.text
-    assert "/login" in Page(client.get("/").text).links[-3:] or "Sign in" in client.get("/").text
+    assert "a proxy in front of it says who you are" in client.get("/").text
+
+
+def test_who_can_sign_in_is_led_there_and_back(shop):
+    client = visitor(console(shop, None, provider="somebody"))
+    page = get(client, "/?v=1&by=path", 401)
+    assert "/login?next=%2F%3Fv%3D1%26by%3Dpath" in page.links
+
+
+def test_what_breaks_says_nothing_of_the_inside(shop):
+    client = visitor(console(shop), raise_server_exceptions=False)
+    page = get(client, "/broken", 500)
+    assert "its log says why" in page.text
+    assert "secret" not in page.text
+
+
+def test_an_unknown_address_is_a_page_for_people_and_a_problem_for_programs(shop):
+    client = visitor(console(shop))
+    assert "Nothing there" in get(client, "/nowhere", 404).text
+    answer = client.get("/nowhere", headers={"accept": "*/*"})
+    assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_agents_get_no_page(shop):
     agents = Principal(tenant="t1", subject="agents of prod", cluster="prod")
     for page in ["/", "/charges", *ALL, "/costs.csv"]:
-        assert TestClient(console(shop, agents)).get(page).status_code == 403, page
+        assert visitor(console(shop, agents)).get(page).status_code == 403, page

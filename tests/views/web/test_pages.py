@@ -6,12 +6,11 @@ from html.parser import HTMLParser
 
 import msgspec
 import pytest
-from starlette.testclient import TestClient
 
 from flowcost.access.principal import Principal
 from flowcost.money import GIB
 from tests.conftest import CART, charge
-from tests.views.web.serving import console
+from tests.views.web.serving import console, visitor
 
 
 class Page(HTMLParser):
@@ -55,7 +54,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def client(shop):
-    with TestClient(console(shop), follow_redirects=False) as running:
+    with visitor(console(shop), follow_redirects=False) as running:
         yield running
 
 
@@ -183,7 +182,7 @@ def test_a_wrong_filter_points_at_its_column_and_asks_nothing(client):
 
 @pytest.mark.parametrize("page", ["/", "/charges", "/conversations"])
 def test_an_empty_ledger_says_how_to_fill_it(page, make_ledger):
-    client = TestClient(console(make_ledger([])))
+    client = visitor(console(make_ledger([])))
     assert "No data yet" in get(client, page).text
 
 
@@ -202,13 +201,13 @@ def test_what_cannot_be_asked_is_a_page_with_a_way_out(client):
 
 def test_old_data_is_said_to_be_old(shop):
     later = datetime(2026, 11, 25, tzinfo=UTC)
-    text = get(TestClient(console(shop, now=later)), "/?v=1&last=all").text
+    text = get(visitor(console(shop, now=later)), "/?v=1&last=all").text
     assert "The newest hour is 21 days old." in text
 
 
 def test_a_tenant_sees_nothing_of_another(shop):
     other = Principal(tenant="t2", subject="eve@example.org")
-    client = TestClient(console(shop, other))
+    client = visitor(console(shop, other))
     for address in ("/", "/?v=1&last=all", "/charges?v=1&last=all", "/conversations"):
         page = get(client, address)
         assert "No data yet" in page.text
@@ -223,7 +222,7 @@ def test_names_from_the_ledger_are_text_on_every_page(make_ledger):
     )
     regional = "DataTransfer-Regional-Bytes"
     rows = [charge("cross_az", regional, bytes=GIB, quantity=GIB, local=identity, source=evil)]
-    client = TestClient(console(make_ledger(rows)))
+    client = visitor(console(make_ledger(rows)))
     addresses = ["/?v=1&by=owner.team,conversation", "/conversations", "/charges"]
     text = client.get("/charges").text
     addresses.append(re.search(r'href="(/charges/[^"]+)"', text)[1].replace("&amp;", "&"))

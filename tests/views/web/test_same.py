@@ -7,12 +7,11 @@ import shlex
 import duckdb
 import pytest
 from click.testing import CliRunner
-from starlette.testclient import TestClient
 
 from flowcost.cli import main
 from flowcost.ledger.query import Selection, costs
 from flowcost.ledger.statement import statement
-from tests.views.web.serving import console
+from tests.views.web.serving import console, visitor
 
 ASKED = [
     "/?v=1&by=path&last=all",
@@ -25,7 +24,7 @@ ASKED = [
 
 @pytest.fixture(scope="module")
 def client(shop):
-    return TestClient(console(shop))
+    return visitor(console(shop))
 
 
 def copied(client, address, name):

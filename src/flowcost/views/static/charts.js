@@ -207,6 +207,46 @@
     return box;
   };
 
+  // A drag marks whole steps and says which: the rows know their interval.
+  const brush = (place, chart, table) => {
+    const rows = table.tBodies[0].rows;
+    const across = (event) => event.clientX - place.getBoundingClientRect().left;
+    const slot = (x) => {
+      const at = Math.round(chart.convertFromPixel({ xAxisIndex: 0 }, x));
+      return Math.min(Math.max(at, 0), rows.length - 1);
+    };
+    let from = null;
+    let box = null;
+    const end = () => {
+      box?.remove();
+      from = box = null;
+    };
+    place.addEventListener("pointerdown", (event) => {
+      const names = event.clientY - place.getBoundingClientRect().top < 28;
+      if (event.button === 0 && !names) from = across(event);
+    });
+    place.addEventListener("pointermove", (event) => {
+      if (from === null) return;
+      const to = across(event);
+      if (!box && Math.abs(to - from) < 6) return;
+      if (!box) {
+        box = place.appendChild(Object.assign(document.createElement("div"), { className: "brush" }));
+        place.setPointerCapture(event.pointerId);
+      }
+      box.style.left = `${Math.min(from, to)}px`;
+      box.style.width = `${Math.abs(to - from)}px`;
+    });
+    place.addEventListener("pointerup", (event) => {
+      if (box) {
+        const [first, last] = [from, across(event)].sort((a, b) => a - b).map(slot);
+        const detail = { from: rows[first].dataset.from, to: rows[last].dataset.to };
+        root.dispatchEvent(new CustomEvent("flowcost:cut", { detail }));
+      }
+      end();
+    });
+    place.addEventListener("pointercancel", end);
+  };
+
   const DRAW = { sankey, bars, histogram };
   const drawn = new Map();
 
@@ -240,7 +280,7 @@
       const row = table.tBodies[0].rows[dataIndex];
       follow(seriesType === "sankey" ? data.href : row?.querySelector("a")?.getAttribute("href"));
     });
-    place.dispatchEvent(new CustomEvent("flowcost:drawn", { bubbles: true, detail: { chart, table } }));
+    if (place.dataset.chart === "histogram") brush(place, chart, table);
   };
 
   const all = () => {

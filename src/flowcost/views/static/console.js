@@ -157,7 +157,7 @@
     const menu = document.querySelector(`details[data-menu="${key}"]`);
     if (!menu) return;
     menu.open = true;
-    menu.querySelector("input, a, button")?.focus();
+    menu.querySelector("input:not([type=hidden]), a, button")?.focus();
   };
   const KEYS = {
     "/": () => field()?.focus(),
@@ -193,42 +193,13 @@
   });
 
   // A drag over the histogram cuts the time.
-  document.addEventListener("flowcost:drawn", ({ target: place, detail: { chart, table } }) => {
-    if (place.dataset.chart !== "histogram") return;
-    const slot = (x) => {
-      const last = table.tBodies[0].rows.length - 1;
-      const at = chart.convertFromPixel({ xAxisIndex: 0 }, x);
-      return Math.min(Math.max(Math.round(at), 0), last);
-    };
-    let from = null;
-    let box = null;
-    place.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || event.offsetY < 28) return;
-      from = event.clientX - place.getBoundingClientRect().left;
-      place.setPointerCapture(event.pointerId);
-    });
-    place.addEventListener("pointermove", (event) => {
-      if (from === null) return;
-      const to = event.clientX - place.getBoundingClientRect().left;
-      if (!box && Math.abs(to - from) < 6) return;
-      box ??= place.appendChild(Object.assign(document.createElement("div"), { className: "brush" }));
-      box.style.left = `${Math.min(from, to)}px`;
-      box.style.width = `${Math.abs(to - from)}px`;
-    });
-    place.addEventListener("pointerup", (event) => {
-      const to = event.clientX - place.getBoundingClientRect().left;
-      if (box) {
-        const [first, last] = [slot(Math.min(from, to)), slot(Math.max(from, to))];
-        const url = new URL(location.href);
-        url.searchParams.delete("last");
-        url.searchParams.set("v", "1");
-        url.searchParams.set("from", table.tBodies[0].rows[first].dataset.from);
-        url.searchParams.set("to", table.tBodies[0].rows[last].dataset.to);
-        follow(url.pathname + url.search);
-      }
-      box?.remove();
-      from = box = null;
-    });
+  root.addEventListener("flowcost:cut", ({ detail: { from, to } }) => {
+    const url = new URL(location.href);
+    url.searchParams.delete("last");
+    url.searchParams.set("v", "1");
+    url.searchParams.set("from", from);
+    url.searchParams.set("to", to);
+    follow(url.pathname + url.search);
   });
 
   // Group chips change places by dragging; the arrows beside them do the same.

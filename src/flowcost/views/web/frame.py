@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from flowcost import __version__, clock
+from flowcost.access.sessions import COOKIE
 from flowcost.views.web.asked import Asked
 from flowcost.views.web.assets import asset
 from flowcost.views.web.grid import BAR
@@ -122,6 +123,7 @@ def page(
             theme=theme if theme in THEMES else "",
             here=request.url.path + (f"?{request.url.query}" if request.url.query else ""),
             status_code=status,
+            signed_in=COOKIE in request.cookies,
             fresh=freshness(asked, _newest(asked)) if asked else None,
             **context,
         )

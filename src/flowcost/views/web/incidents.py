@@ -7,10 +7,12 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from flowcost.access.origin import refuse_other_sites
 from flowcost.access.principal import Role
-from flowcost.errors import ForbiddenError, NotFoundError
+from flowcost.errors import NotFoundError, TooLargeError
 from flowcost.insights.budgets import visible
 from flowcost.views.api.guard import require
+from flowcost.views.authentication import asking
 from flowcost.views.service import Service
 from flowcost.views.web.frame import HEADERS
 
@@ -22,17 +24,14 @@ async def form_of(request: Request) -> dict[str, str]:
 
     Raises:
         ForbiddenError: another site sent it, in the name of who is signed in here.
+        TooLargeError: it is not small.
     """
-    site = request.headers.get("sec-fetch-site", "")
-    origin = request.headers.get("origin", "")
-    host = f"{request.url.scheme}://{request.url.netloc}"
-    if site not in ("", "same-origin") or (not site and origin not in ("", host)):
-        raise ForbiddenError("another site sent this form", hint="use the page of this console")
+    refuse_other_sites(asking(request))
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST:
-            raise ForbiddenError(f"the form has more than {MOST} bytes")
+            raise TooLargeError(f"the form has more than {MOST} bytes")
     return dict(parse_qsl(body.decode("utf-8", "replace")))
 
 

@@ -11,14 +11,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from flowcost.errors import (
-    EXIT_ENVIRONMENT,
-    FlowcostError,
-    ForbiddenError,
-    LedgerError,
-    NotFoundError,
-    UnauthenticatedError,
-)
+from flowcost.errors import FlowcostError
+from flowcost.views.problems import refusal
 from flowcost.views.service import Service
 from flowcost.views.web import (
     budgets,
@@ -61,8 +55,6 @@ PARTS: dict[str, Show] = {
     "/costs.{form}": same.download,
     "/complete": completion.suggest,
 }
-_TITLES = {400: "This cannot be asked", 401: "Sign in first", 403: "Not yours to see",
-           404: "Nothing there", 503: "The ledger cannot be read"}  # fmt: skip
 
 
 def routes(service: Service) -> list[BaseRoute]:
@@ -91,26 +83,7 @@ def _answer(request: Request, *, service: Service, show: Show, canonical: bool =
                 return RedirectResponse(spelled, 303, HEADERS)
         return show(request, found)
     except FlowcostError as error:
-        return trouble(request, error)
-
-
-def trouble(request: Request, error: FlowcostError) -> Response:
-    """Answer with what is wrong and the way out; never with more than the error says."""
-    match error:
-        case UnauthenticatedError():
-            status = 401
-        case ForbiddenError():
-            status = 403
-        case NotFoundError():
-            status = 404
-        case LedgerError():
-            status = 503
-        case _:
-            status = 503 if error.exit_code == EXIT_ENVIRONMENT else 400
-    return page(
-        request, "trouble.html", status=status, title=_TITLES[status],
-        message=error.message, hint=error.hint,
-    )  # fmt: skip
+        return refusal(request, error)
 
 
 def _given(request: Request) -> str:
@@ -127,7 +100,7 @@ async def _moved(request: Request, *, service: Service) -> Response:
         form = await incidents.form_of(request)
         return await run_in_threadpool(incidents.move, request, service, form)
     except FlowcostError as error:
-        return trouble(request, error)
+        return refusal(request, error)
 
 
 async def _theme(request: Request) -> Response:
@@ -135,7 +108,7 @@ async def _theme(request: Request) -> Response:
     try:
         form = await incidents.form_of(request)
     except FlowcostError as error:
-        return trouble(request, error)
+        return refusal(request, error)
     theme, back = form.get("theme", ""), form.get("back", "/")
     parts = urlsplit(back)
     own = back.startswith("/") and not (parts.scheme or parts.netloc) and "\\" not in back
