@@ -1,7 +1,8 @@
 """Every query of the dashboard runs on a real Prometheus that scraped an agent and a server.
 
-Prometheus is Debian's; the agent's page comes from the agent's own server and metrics, and the
-server is uvicorn over a real ledger. All of it is on loopback and ends with the test.
+Prometheus is Debian's. The server is `flowcost serve`, and what its metrics say was posted to it
+as agents post; the agent's page comes from the agent's own HTTP server and metrics. All of it is
+on loopback and ends with the test.
 """
 
 import json
@@ -13,23 +14,23 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from datetime import timedelta
 
 import pytest
-import uvicorn
 
+from flowcost import clock
 from flowcost.agent.exposition import MetricsServer
 from flowcost.agent.exposition import render as exposed
 from flowcost.agent.lines import OVERFLOW, Line
 from flowcost.agent.metrics import families
 from flowcost.agent.status import Status
 from flowcost.agent.tally import Tally
-from flowcost.insights.destinations import Signals, Webhook
 from flowcost.model import Direction, Identity, Path
-from flowcost.secret import Secret
 from flowcost.views.grafana_fleet import PANELS
 from tests.agent.test_metrics import CART, CENT, RATE, sent
 from tests.insights.receiver import receiver
-from tests.views.serving import Stack, application
+from tests.server.posting import both_ends
+from tests.server.test_process import booked, eventually, post, served
 
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = pytest.mark.skipif(PROMETHEUS is None, reason="no Prometheus on this machine")
@@ -70,37 +71,38 @@ class Agent:
         return exposed(families(self.tally, status, [RATE], "list"))
 
 
-class Server(uvicorn.Server):
-    """Uvicorn on a thread, on a free port."""
+class Posts:
+    """Two nodes that post to a server, again and again, until told to end."""
 
-    def __init__(self, app):
-        super().__init__(uvicorn.Config(app, log_level="error", lifespan="off"))
-        self.socket = socket.socket()
-        self.socket.bind(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{self.socket.getsockname()[1]}"
-        self.thread = threading.Thread(target=self.run, args=([self.socket],))
-        self.thread.start()
+    def __init__(self, url):
+        self.url, self.number = url, 0
+        self.hour = clock.hour_of(clock.now() - timedelta(minutes=5))
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self.go_on)
+
+    def once(self):
+        self.number += 1
+        for one in both_ends(self.number, 1 << 30, at=self.number, hour=self.hour):
+            assert post(self.url, one)[0] == 200
+
+    def go_on(self):
+        while not self.stopping.wait(0.5):
+            self.once()
 
     def close(self):
-        self.should_exit = True
+        self.stopping.set()
         self.thread.join()
-        self.socket.close()
 
 
 class Asked:
     """A running Prometheus, asked by its HTTP API."""
 
-    def __init__(self, folder, agent, server, token):
+    def __init__(self, folder, agent, server):
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
             "scrape_configs": [
                 {"job_name": "agent", "static_configs": [{"targets": [agent]}]},
-                {
-                    "job_name": "server",
-                    "authorization": {"credentials": token},
-                    "scrape_timeout": "1s",
-                    "static_configs": [{"targets": [server]}],
-                },
+                {"job_name": "server", "static_configs": [{"targets": [server]}]},
             ],
         }
         (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
@@ -146,30 +148,56 @@ class Asked:
         self.log.close()
 
 
+CONFIG = """
+[ledger]
+path = "ledger"
+[live]
+every = "1s"
+[[budgets]]
+kind = "team"
+name = "storefront"
+monthly_usd = 0.01
+[signals]
+every = "1s"
+[[signals.webhooks]]
+url = "{hook}"
+secret = {{ file = "secret" }}
+"""
+
+
 @pytest.fixture(scope="module")
-def prometheus(shop, tmp_path_factory):
-    """Return a Prometheus that scraped both a few times; it and both are ended after."""
-    folder = tmp_path_factory.mktemp("prometheus")
+def server(tmp_path_factory):
+    """Return the URL of `flowcost serve`, over whose budget two nodes have posted."""
+    folder = tmp_path_factory.mktemp("server")
     (folder / "secret").write_text("sixteen bytes at least")
     with receiver() as hook:
-        to = Webhook(url=hook.url, secret=Secret(file=folder / "secret"), tenant="t1")
-        stack = Stack(shop, folder, Signals(webhooks=(to,)))
-        server, agent = Server(application(stack.service)), Agent()
-        asked = Asked(folder, agent.address, server.address, stack.door.tokens["viewer"])
-        try:
-            asked.wait_for("min(up)", 1)  # series begin before what is counted next
-            stack.alerting.round()
-            assert len(hook.got) == 1
-            for _ in range(SCRAPES):
-                stack.service.instruments.posted("t1", "prod", "accepted", 1000)
-                time.sleep(0.5)
-            asked.wait_for('min(count_over_time(up{job!=""}[1m]))', SCRAPES)
-            yield asked
-        finally:
-            asked.close()
-            server.close()
-            agent.server.close()
-            stack.close()
+        (folder / "flowcost.toml").write_text(CONFIG.format(hook=hook.url))
+        with served("--config", str(folder / "flowcost.toml")) as (_, url):
+            posts = Posts(url)
+            for _ in range(3):
+                posts.once()
+            eventually(lambda: hook.got and booked(url))
+            posts.thread.start()
+            try:
+                yield url
+            finally:
+                posts.close()
+        assert len(hook.got) == 1
+        assert b"cost.budget_exceeded" in hook.bodies[0]
+
+
+@pytest.fixture(scope="module")
+def prometheus(server, tmp_path_factory):
+    """Return a Prometheus that scraped both a few times."""
+    agent = Agent()
+    asked = Asked(tmp_path_factory.mktemp("prometheus"), agent.address, server.partition("//")[2])
+    try:
+        asked.wait_for("min(up)", 1)
+        asked.wait_for('min(count_over_time(up{job!=""}[1m]))', SCRAPES)
+        yield asked
+    finally:
+        asked.close()
+        agent.server.close()
 
 
 def filled(expr):
@@ -214,7 +242,13 @@ def test_the_variable_offers_namespaces(prometheus):
 
 
 def test_what_prometheus_stores_is_what_the_ledger_says(prometheus):
-    stored = prometheus.get("query", query="sum(flowcost_ledger_month_bytes)")
-    by_owner = prometheus.get("query", query="sum(flowcost_ledger_month_owner_bytes)")
-    assert stored["data"]["result"][0]["value"][1] == by_owner["data"]["result"][0]["value"][1]
-    assert int(stored["data"]["result"][0]["value"][1]) == 108 * (1 << 30) + 7
+    """Every way of cutting it adds up to the same, and the cost is that of the bytes."""
+    at = time.time() - 1  # one scrape for all
+    for measure in ("bytes", "list_cost_usd"):
+        found = set()
+        for noun in ("", "namespace_", "owner_", "cluster_", "conversation_"):
+            expr = f"sum(flowcost_ledger_month_{noun}{measure})"
+            (sample,) = prometheus.get("query", query=expr, time=at)["data"]["result"]
+            found.add(round(float(sample["value"][1]), 9))  # it adds in doubles
+        assert len(found) == 1
+        assert found.pop() > 0
