@@ -43,6 +43,23 @@ class Inventory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tenants: Annotated[
         dict[str, Path], Meta(description="another one for each tenant that is named")
     ] = {}
+    zones: Annotated[str, Meta(description="cidr=zone[/region],… beside the inventory")] = ""
+    services: Annotated[str, Meta(description="cidr=service:team,… beside the inventory")] = ""
+
+
+class Cost(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[cost]`: the summary at `/v1/cost/summary`, at one price per GiB and class."""
+
+    enabled: Annotated[bool, Meta(description="make the summary at all")] = True
+    priced: Annotated[bool, Meta(description="false is volume only, whatever the prices")] = True
+    prices_file: Annotated[
+        Path | None, Meta(description="JSON price table; the packaged one if left out")
+    ] = None
+    chatty_window: Annotated[str, Meta(description="7d, or lifetime")] = "7d"
+
+    def __post_init__(self) -> None:
+        if self.chatty_window not in ("7d", "lifetime"):
+            raise ValueError(f"chatty_window {self.chatty_window!r} is not 7d or lifetime")
 
 
 class Rates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,6 +80,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[settings.Cluster, ...], Meta(description="Kubernetes clusters that are watched")
     ] = ()
     rates: Annotated[Rates, Meta(description="rate books over the list")] = Rates()
+    cost: Annotated[Cost, Meta(description="the cost summary")] = Cost()
     live: Annotated[settings.Live, Meta(description="from segments to hours")] = settings.Live()
     inbox: Annotated[settings.Inbox, Meta(description="what may wait")] = settings.Inbox()
     access: Annotated[Access, Meta(description="who may ask")] = Access()

@@ -13,11 +13,15 @@ from starlette.middleware import Middleware
 
 from flowcost import clock
 from flowcost.access.gate import Gate
-from flowcost.config import Config
+from flowcost.config import Config, Cost
 from flowcost.errors import NotPermittedError
 from flowcost.insights.alerting import Alerting
+from flowcost.insights.cost_summary import CLASSES, Prices
+from flowcost.insights.cost_summary import Settings as CostSettings
 from flowcost.ledger import Ledger
-from flowcost.price import RateBook, list_book, load_book
+from flowcost.price import RateBook, list_book, load_book, load_price_table
+from flowcost.price.table import published_table
+from flowcost.resolve.rules import parse_owners, parse_zones
 from flowcost.server import application, process
 from flowcost.server.inbox import Inbox
 from flowcost.server.knowledge import Knowledge
@@ -63,7 +67,10 @@ def parts(config: Config, *, now: Callable[[], datetime] = clock.now) -> Iterato
     state = ledger.root / STATE
     state.mkdir(mode=0o700, exist_ok=True)
     rates = _rates(config.rates.books)
-    knowledge = Knowledge(ledger.root, config.inventory.path, config.inventory.tenants)
+    declared = (parse_zones(config.inventory.zones), parse_owners(config.inventory.services))
+    knowledge = Knowledge(
+        ledger.root, config.inventory.path, config.inventory.tenants, rules=declared
+    )
     knowledge.check()
     with ExitStack() as held:
         held.enter_context(_alone(state))
@@ -115,7 +122,32 @@ def parts(config: Config, *, now: Callable[[], datetime] = clock.now) -> Iterato
             now=now,
             access=gate,
             instruments=instruments,
+            cost=_cost(config.cost),
         )
+
+
+def _cost(asked: Cost) -> CostSettings | None:
+    """Return how the cost summary is made, None if it is not.
+
+    Raises:
+        RateError: the price table cannot be taken.
+    """
+    if not asked.enabled:
+        return None
+    table = published_table()
+    if asked.prices_file is not None:
+        table, findings = load_price_table(asked.prices_file)
+        for finding in findings:
+            LOG.warning("price table %s: %s %s", finding.subject, finding.sample, finding.hint)
+    prices = Prices(
+        per_gib={CLASSES[path]: price for path, price in table.per_gib.items()},
+        source=table.source,
+        as_of=table.as_of,
+        license=table.license,
+    )
+    return CostSettings(
+        prices=prices if asked.priced else None, lifetime=asked.chatty_window == "lifetime"
+    )
 
 
 def _rates(books: Sequence[Path]) -> RateBook:

@@ -28,6 +28,13 @@ CLASSES: Mapping[str, Path] = MappingProxyType(
         "internet_egress": Path.INTERNET_EGRESS,
     }
 )
+# The list in round figures, for tools that take one price per class.
+PUBLISHED = {
+    "same_zone": "0",
+    "inter_az": "0.01",
+    "inter_region": "0.02",
+    "internet_egress": "0.09",
+}
 _FIELDS = ("per_gib", "source", "as_of", "license")
 _LARGEST = 10**9
 _EXPECTED = ("inter_az", "inter_region", "internet_egress")
@@ -115,6 +122,16 @@ def _warnings(path: str, prices: Mapping[Path, Decimal]) -> tuple[Finding, ...]:
         code = "price-table-same-zone"
         found.append(Finding(code=code, severity="warning", subject=path, hint=hint))
     return tuple(found)
+
+
+def published_table() -> PriceTable:
+    """Return the packaged table: the published list in round figures."""
+    return PriceTable(
+        MappingProxyType({CLASSES[name]: Decimal(price) for name, price in PUBLISHED.items()}),
+        "published list prices in round figures (AWS on-demand, us-east-1)",
+        date(2026, 6, 1),
+        "facts; no licence is needed",
+    )
 
 
 def load_price_table(path: File) -> tuple[PriceTable, tuple[Finding, ...]]:

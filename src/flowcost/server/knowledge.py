@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flowcost.clock import EARLIEST
 from flowcost.errors import FlowcostError
@@ -32,12 +33,19 @@ class Knowledge:
         ledger: the ledger's folder, beside which clusters are recorded.
         path: the inventory of every tenant that has none of its own.
         tenants: inventories of tenants that have one.
+        rules: what the operator declared in a line, for every tenant.
     """
 
     def __init__(
-        self, ledger: Path, path: Path | None = None, tenants: Mapping[str, Path] | None = None
+        self,
+        ledger: Path,
+        path: Path | None = None,
+        tenants: Mapping[str, Path] | None = None,
+        *,
+        rules: Iterable[Layer] = (),
     ) -> None:
         self._ledger, self._path, self._tenants = ledger, path, dict(tenants or {})
+        self._rules = tuple(layer for layer in rules if layer.claims)
         self._published = Inventory(layers=(aws_ranges.layer(),))
         self._read: dict[Path, _Read] = {}
         self._revisions: dict[str, dict[str, int]] = {}
@@ -59,7 +67,8 @@ class Knowledge:
     def inventory(self, tenant: str) -> Inventory:
         """Return a tenant's inventory as last read."""
         path = self._tenants.get(tenant, self._path)
-        return self._read[path].inventory if path in self._read else self._published
+        found = self._read[path].inventory if path in self._read else self._published
+        return replace(found, layers=(*found.layers, *self._rules)) if self._rules else found
 
     def news(self, tenant: str) -> datetime | None:
         """Look again; return since when identities may be others than before, None if none is."""

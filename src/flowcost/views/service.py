@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from flowcost.access.gate import Gate
 from flowcost.insights.budgets import BudgetState
+from flowcost.insights.cost_summary import Settings as CostSettings
 from flowcost.insights.incidents import DestinationState, Incident
 from flowcost.ledger import Ledger
 from flowcost.ledger.query import Selection, Table
@@ -141,7 +142,8 @@ class Incidents(Protocol):
 class Service:
     """Everything the views of one server stand on.
 
-    `ledger` becomes a shared one: no view can read it without naming a tenant.
+    `ledger` becomes a shared one: no view can read it without naming a tenant. Without `cost`
+    there is no cost summary.
     """
 
     ledger: Ledger
@@ -152,6 +154,7 @@ class Service:
     incidents: Incidents
     now: Callable[[], datetime]
     access: Gate
+    cost: CostSettings | None = None
     instruments: Instruments = field(default_factory=Instruments)
 
     def __post_init__(self) -> None:

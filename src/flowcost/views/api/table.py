@@ -6,13 +6,14 @@ from functools import cache
 from http import HTTPStatus
 
 from flowcost import segment
-from flowcost.access.principal import Role
+from flowcost.access.principal import PERMISSIONS, Role
 from flowcost.identities import AgentIdentities
 from flowcost.insights.incidents import Incident
 from flowcost.segment import Acknowledgement
 from flowcost.views.api import (
     administration,
     agents,
+    cost_summary,
     costs,
     coverage,
     dimensions,
@@ -27,7 +28,7 @@ from flowcost.views.api.parameters import Window
 @cache
 def endpoints() -> tuple[Endpoint, ...]:
     """Return the table."""
-    return (*_COSTS, *_REASONS, *_SIGNALS, *_STATUS, *_AGENTS, *_ADMINISTRATION)
+    return (*_COSTS, *_REASONS, *_SUMMARY, *_SIGNALS, *_STATUS, *_AGENTS, *_ADMINISTRATION)
 
 
 _COSTS = (
@@ -155,6 +156,18 @@ _REASONS = (
         handler=reasons.complete,
         gives=reasons.Completions,
         takes=reasons.CompleteAsked,
+    ),
+)
+
+_SUMMARY = (
+    Endpoint(
+        method="GET",
+        path="/v1/cost/summary",
+        operation="getCostSummary",
+        summary="Traffic at one price per GiB and class, as FinOps tools exchange it.",
+        role=PERMISSIONS["metrics.read"],
+        handler=cost_summary.cost_summary,
+        gives=cost_summary.CostSummaryAnswer,
     ),
 )
 
