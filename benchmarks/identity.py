@@ -41,9 +41,9 @@ from flowcost.resolve.kubernetes_credentials import FileCredentials
 from flowcost.resolve.kubernetes_facts import RESOURCES
 from flowcost.resolve.kubernetes_recorder import Recorder
 from flowcost.resolve.timeline import build
-from flowcost.server.agent_view import Told
 from flowcost.server.settings import Cluster
 from flowcost.server.watching import Watching
+from flowcost.views.service import NodeIdentities
 
 NODES = 500
 
@@ -133,8 +133,8 @@ def told(url: str, folder: str, pipe: Connection, events: int) -> list[tuple[str
         Path(folder), [Cluster(name="big", url=url)], keep=timedelta(days=40), refresh_s=0.5
     )
 
-    def ask(node: int, known: str = "", *, changes: bool = False) -> Told:
-        return watching.told("default", "big", f"node-{node}", known=known, changes=changes)
+    def ask(node: int, known: str = "", *, changes: bool = False) -> NodeIdentities:
+        return watching.for_node("default", "big", f"node-{node}", known=known, changes=changes)
 
     rows: list[tuple[str, str]] = []
     with watching:

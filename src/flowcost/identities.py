@@ -10,6 +10,9 @@ answer then names that tag in `since`, and `lay` makes the whole of both.
 
 from __future__ import annotations
 
+import gzip
+import io
+import zlib
 from typing import TypeVar
 
 import msgspec
@@ -21,6 +24,7 @@ from flowcost.errors import InventoryError
 from flowcost.model import Identity
 
 VERSION = 1
+MAX_BYTES = 256 << 20  # unpacked; fifty thousand pods are about four million
 
 V = TypeVar("V", int, str)
 
@@ -69,6 +73,22 @@ def decode(data: bytes, where: str) -> AgentIdentities:
     except ValueError as error:  # msgspec's own errors are ValueErrors too
         raise InventoryError(f"{where}: identities: {error}") from None
     return known
+
+
+def unpack(data: bytes, where: str, *, limit: int = MAX_BYTES) -> bytes:
+    """Return an answer that came as gzip, `limit` bytes at most.
+
+    Raises:
+        InventoryError: not gzip, cut short, or longer.
+    """
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            plain = file.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InventoryError(f"{where}: identities: {error}") from None
+    if len(plain) > limit:
+        raise InventoryError(f"{where}: identities: more than {limit} bytes when unpacked")
+    return plain
 
 
 def lay(changes: AgentIdentities, before: AgentIdentities) -> AgentIdentities:

@@ -1,5 +1,7 @@
 """Identities from a Flowcost server, in place of the Kubernetes API."""
 
+import gzip
+
 import pytest
 from msgspec.structs import replace
 
@@ -42,7 +44,7 @@ class Answers:
         self.known, self.status, self.told = KNOWN, 200, 0
 
     def __call__(self, method, path, headers):
-        assert (method, path) == ("GET", f"/v1/agents/identities?node={A.name}")
+        assert (method, path) == ("GET", f"/v1/agents/identities?node={A.name}&changes=1")
         if headers["Authorization"] != "Bearer s3cret-of-the-agent":
             return 401, b""
         if self.status != 200:
@@ -115,6 +117,56 @@ def tagged(serve):
         return 200, wire.encode(KNOWN), {"ETag": '"t1"'}
 
     return serve(answer)
+
+
+def test_changes_are_laid_over_what_is_known(token_file, serve):
+    known = {None: KNOWN, '"t1"': KNOWN}
+    changes = AgentIdentities(
+        cluster="lab",
+        node=NODE,
+        since='"t1"',
+        first=2,
+        identities=(CART,),
+        hosts={"10.244.2.9": 2},
+        gone=("10.244.2.0/24", "10.96.0.10"),
+    )
+
+    def answer(method, path, headers):
+        tag = headers.get("If-None-Match")
+        told, new = (changes, '"t2"') if tag == '"t1"' else (known[None], '"t1"')
+        body = gzip.compress(b"") + gzip.compress(wire.encode(told))
+        return 200, body, {"ETag": new, "Content-Encoding": "gzip"}
+
+    url, asked = serve(answer)
+    server = IdentityServer(url, token_file=token_file)
+    assert server.fetch(A.name) == wire.encode(KNOWN)
+    whole = wire.decode(server.fetch(A.name), "test")
+    assert whole.hosts == {A.v4: 0, "10.244.2.9": 2}
+    assert (whole.blocks, whole.services, whole.since) == ({}, {}, "")
+    assert whole.identities == (NODE, FAR, CART)
+    assert asked[-1][2]["If-None-Match"] == '"t1"'
+
+
+def test_changes_of_something_else_are_refused_and_all_is_asked_for_again(token_file, serve):
+    odd = AgentIdentities(since='"t0"', first=7)
+    url, asked = serve(lambda *_: (200, wire.encode(odd), {"ETag": '"t2"'}))
+    server = IdentityServer(url, token_file=token_file)
+    for _ in range(2):
+        with pytest.raises(InventoryError):
+            server.fetch(A.name)
+    assert "If-None-Match" not in asked[-1][2]
+
+
+@pytest.mark.parametrize("body", [b"noise", gzip.compress(b"x" * 5000)[:20]])
+def test_a_broken_package_is_no_answer(serve, body):
+    url, _ = serve(lambda *_: (200, body, {"Content-Encoding": "gzip"}))
+    with pytest.raises(InventoryError):
+        IdentityServer(url).fetch(A.name)
+
+
+def test_an_answer_is_unpacked_within_bounds():
+    with pytest.raises(InventoryError, match="more than 100 bytes"):
+        wire.unpack(gzip.compress(bytes(101)), "test", limit=100)
 
 
 @pytest.mark.parametrize(

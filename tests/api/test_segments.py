@@ -1,5 +1,6 @@
 """`POST /v1/segments` over HTTP: whose it is, how large it may be, and when it is acknowledged."""
 
+import gzip
 import tracemalloc
 import zlib
 
@@ -9,7 +10,7 @@ from starlette.testclient import TestClient
 
 from flowcost import segment
 from flowcost.errors import BusyError, SegmentError
-from flowcost.views.service import Receipt
+from flowcost.views.service import NodeIdentities, Receipt
 from tests.api.conftest import app_of, asker
 
 PATH = "/v1/segments"
@@ -36,8 +37,12 @@ class Nodes:
     def states(self, tenant):
         return []
 
-    def for_node(self, tenant, cluster, node):
-        return f'{{"cluster": "{tenant}/{cluster}/{node}"}}'.encode(), '"1"'
+    def for_node(self, tenant, cluster, node, *, known="", changes=False):
+        if known == '"1"':
+            return NodeIdentities(known, b"")
+        since = ', "since": "x"' if changes and known else ""
+        body = f'{{"cluster": "{tenant}/{cluster}/{node}"{since}}}'
+        return NodeIdentities('"1"', gzip.compress(body.encode()))
 
 
 @pytest.fixture
@@ -158,4 +163,13 @@ def test_identities_are_of_the_token_s_cluster(post):
     tag = {"if-none-match": answer.headers["etag"]}
     again = post.ask("/v1/agents/identities", "agents", headers=tag, node="node-a")
     assert (again.status_code, again.content) == (304, b"")
+    since = post.ask(
+        "/v1/agents/identities", "agents", headers={"If-None-Match": '"0"'}, node="n", changes="1"
+    )
+    assert since.json()["since"] == "x"
+    plain = post.ask(
+        "/v1/agents/identities", "agents", headers={"Accept-Encoding": "identity"}, node="n"
+    )
+    assert "content-encoding" not in plain.headers
+    assert plain.json()["cluster"].endswith("/n")
     assert post.ask("/v1/agents/identities", "agents").json()["parameters"] == {"node": "missing"}

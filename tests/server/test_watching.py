@@ -50,7 +50,7 @@ def watch(server, tmp_path, **options) -> Watching:
 
 
 def told(watching, node="node-1", known="", *, changes=False):
-    answer = watching.told("default", "prod", node, known=known, changes=changes)
+    answer = watching.for_node("default", "prod", node, known=known, changes=changes)
     if not answer.packed:
         return None, answer.tag
     return identities.decode(gzip.decompress(answer.packed), "test"), answer.tag

@@ -11,16 +11,17 @@ from urllib.parse import urlencode
 
 from flowcost import identities
 from flowcost.address import network, pack
-from flowcost.agent.endpoint import Endpoint
+from flowcost.agent.endpoint import Answer, Endpoint
 from flowcost.agent.identity import World, placed, services_at
 from flowcost.agent.imds import Place
-from flowcost.errors import NotPermittedError, UnreachableError
+from flowcost.errors import InventoryError, NotPermittedError, UnreachableError
 from flowcost.identities import AgentIdentities
 from flowcost.model import EndKind, Identity
 from flowcost.resolve import Claim, Layer, ServiceClaim
 from flowcost.resolve.timeline import build
 
 PATH = "/v1/agents/identities"
+WHERE = "Flowcost server"
 HINT = "The last identities stay in use; traffic is counted all the same."
 
 
@@ -60,13 +61,12 @@ class IdentityServer:
             NotPermittedError: the token is refused.
             UnreachableError: the server cannot be reached or answers in error.
         """
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
         if self._tag:
             headers["If-None-Match"] = self._tag
+        query = urlencode({"node": node, "changes": "1"})
         try:
-            answer = self._endpoint.ask(
-                "GET", f"{PATH}?{urlencode({'node': node})}", headers=headers
-            )
+            answer = self._endpoint.ask("GET", f"{PATH}?{query}", headers=headers)
         finally:
             self._endpoint.close()
         if answer.status == http.client.NOT_MODIFIED and self._tag:
@@ -82,10 +82,22 @@ class IdentityServer:
                 f"Flowcost server {self._endpoint.url}: identities answered {answer.status}",
                 hint=HINT,
             )
-        read(answer.body)
-        self._tag, self._body = answer.headers.get("ETag", ""), answer.body
+        self._take(answer)
+        return self._body
+
+    def _take(self, answer: Answer) -> None:
+        """Keep an answer, or what its changes make of the one before."""
+        tag, self._tag = self._tag, ""  # whatever goes wrong: all of it is asked for next
+        body = answer.body
+        if answer.headers.get("Content-Encoding", "") == "gzip":
+            body = identities.unpack(body, WHERE)
+        known = read(body)
+        if known.since:
+            if known.since != tag:
+                raise InventoryError(f"{WHERE}: identities: changes of what is not here")
+            body = identities.encode(identities.lay(known, read(self._body)))
+        self._tag, self._body = answer.headers.get("ETag", ""), body
         self._remember()
-        return answer.body
 
     def _remember(self) -> None:
         if self._keep is None:
@@ -150,4 +162,4 @@ def read(body: bytes) -> AgentIdentities:
     Raises:
         InventoryError: it is not one.
     """
-    return identities.decode(body, "Flowcost server")
+    return identities.decode(body, WHERE)

@@ -24,6 +24,7 @@ from flowcost.model import Identity
 from flowcost.resolve.chronicle import Chronicle
 from flowcost.resolve.inventory import Inventory
 from flowcost.server.agent_pods import Node, Pods
+from flowcost.views.service import NodeIdentities
 
 REMEMBERED = 360  # refreshes that an agent may be behind and still be told changes only
 _KEPT_BODIES = 64
@@ -31,13 +32,6 @@ _SPARE = 4096  # identities of workloads that are gone, before all are numbered 
 _NOBODY = Node(Identity())
 
 V = TypeVar("V", int, str)
-
-
-class Told(Struct, frozen=True):
-    """An answer to an agent: its entity tag, and the JSON of `AgentIdentities` as gzip."""
-
-    tag: str
-    packed: bytes
 
 
 class _Step(Struct, frozen=True):
@@ -130,7 +124,7 @@ class AgentView:
             if number != before.number or shared.epoch != before.epoch:
                 self._bodies.clear()
 
-    def told(self, node: str, known: str = "", *, changes: bool = False) -> Told:
+    def told(self, node: str, known: str = "", *, changes: bool = False) -> NodeIdentities:
         """Return the answer to the agent of `node`, which has the answer tagged `known`.
 
         Where nothing changed, the tag is `known` again and the body empty. An agent that can lay
@@ -151,13 +145,13 @@ class AgentView:
         mark = blake2b(part, digest_size=6).hexdigest()
         tag = f'"{shared.epoch}.{shared.number}.{mark}"'
         if known == tag:
-            return Told(tag, b"")
+            return NodeIdentities(tag, b"")
         since = self._since(known, shared) if changes else None
         head = part[:-1]
         if since is not None:
             head += b',"since":%s' % msgspec.json.encode(known)
         # Two gzip members are one file: the long one is packed once for all nodes.
-        return Told(tag, gzip.compress(head, 1) + self._tail(shared, since))
+        return NodeIdentities(tag, gzip.compress(head, 1) + self._tail(shared, since))
 
     def _since(self, known: str, shared: _Shared) -> int | None:
         """Return the refresh whose answer the agent has, None if it is not remembered."""

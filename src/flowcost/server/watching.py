@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -25,9 +24,9 @@ from flowcost.resolve.kubernetes_credentials import FileCredentials, in_cluster
 from flowcost.resolve.kubernetes_facts import RESOURCES
 from flowcost.resolve.kubernetes_recorder import Recorder
 from flowcost.resolve.kubernetes_watch import Patience
-from flowcost.server.agent_view import AgentView, Told
+from flowcost.server.agent_view import AgentView
 from flowcost.server.settings import Cluster
-from flowcost.views.service import ClusterState
+from flowcost.views.service import ClusterState, NodeIdentities
 
 REFRESH_SECONDS = 5.0  # agents poll every half minute; so old may their answer be
 
@@ -147,19 +146,10 @@ class Watching:
             )
         return [found[name] for name in sorted(found)]
 
-    def for_node(self, tenant: str, cluster: str, node: str) -> tuple[bytes, str]:
-        """Return what the agent of `node` must know, as JSON, and its entity tag.
-
-        Raises:
-            As `told`.
-        """
-        found = self.told(tenant, cluster, node)
-        return gzip.decompress(found.packed), found.tag
-
-    def told(
+    def for_node(
         self, tenant: str, cluster: str, node: str, *, known: str = "", changes: bool = False
-    ) -> Told:
-        """Return what the agent of `node` must know, see `agent_view.AgentView.told`.
+    ) -> NodeIdentities:
+        """Return what the agent of `node` must know; see `views.service.Clusters`.
 
         Raises:
             NotFoundError: the cluster is not watched.

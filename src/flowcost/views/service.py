@@ -88,6 +88,13 @@ class Live(Protocol):
         ...
 
 
+class NodeIdentities(Struct, frozen=True):
+    """An answer to an agent: its entity tag, and the JSON of `AgentIdentities` as gzip."""
+
+    tag: str
+    packed: bytes
+
+
 class Clusters(Protocol):
     """Clusters that are watched or have posted."""
 
@@ -95,8 +102,13 @@ class Clusters(Protocol):
         """Return them in order of name."""
         ...
 
-    def for_node(self, tenant: str, cluster: str, node: str) -> tuple[bytes, str]:
-        """Return what the agent of a node must know, as JSON, and its entity tag.
+    def for_node(
+        self, tenant: str, cluster: str, node: str, *, known: str = "", changes: bool = False
+    ) -> NodeIdentities:
+        """Return what the agent of `node` must know, which has the answer tagged `known`.
+
+        Nothing is packed if it has all of it. Where it can lay `changes` over what it has, it is
+        told only those (`flowcost.identities`).
 
         Raises:
             NotFoundError: the cluster is not watched.

@@ -6,6 +6,7 @@ before; posted again it is acknowledged again.
 
 from __future__ import annotations
 
+import gzip
 import zlib
 from functools import partial
 from http import HTTPStatus
@@ -29,6 +30,16 @@ class NodeAsked(Struct, frozen=True, kw_only=True):
     node: Annotated[
         str, Meta(description="Kubernetes name of the node", min_length=1, max_length=253)
     ]
+    cluster: Annotated[
+        str, Meta(description="only where no token names it: on an open server", max_length=253)
+    ] = ""
+    changes: Annotated[
+        str,
+        Meta(
+            description="1: changes since the answer of If-None-Match are enough",
+            extra_json_schema={"enum": ["", "0", "1"]},
+        ),
+    ] = ""
 
 
 async def post_segment(asked: Asked, takes: Nothing) -> Acknowledgement:  # noqa: ARG001
@@ -63,12 +74,28 @@ def _inflated(body: bytes) -> bytes:
 
 
 async def identities(asked: Asked, takes: NodeAsked) -> Response:
-    """Say who is on a node and who its peers are; with an ETag, 304 if nothing has changed."""
-    principal = asked.principal
-    body, tag = await asked.desk.intake.queue.run(
-        asked.service.clusters.for_node, principal.tenant, principal.cluster, takes.node
+    """Say who is on a node and who its peers are; with an ETag, 304 if nothing has changed.
+
+    With `changes=1` and `If-None-Match`, only what changed since is said, where that is known.
+    """
+    principal, headers = asked.principal, asked.request.headers
+    ask = partial(
+        asked.service.clusters.for_node,
+        known=headers.get("if-none-match", "").strip(),
+        changes=takes.changes == "1",
     )
-    headers = {"etag": tag, "cache-control": "private, no-cache"}
-    if tag in {t.strip() for t in asked.request.headers.get("if-none-match", "").split(",")}:
-        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    found = await asked.desk.intake.queue.run(
+        ask, principal.tenant, principal.cluster or takes.cluster, takes.node
+    )
+    said = {
+        "etag": found.tag,
+        "cache-control": "private, no-cache",
+        "vary": "Authorization, Accept-Encoding",
+    }
+    if not found.packed:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=said)
+    if "gzip" in headers.get("accept-encoding", ""):
+        said["content-encoding"] = "gzip"
+        return Response(found.packed, media_type="application/json", headers=said)
+    plain = await asked.desk.intake.queue.run(gzip.decompress, found.packed)
+    return Response(plain, media_type="application/json", headers=said)
