@@ -248,7 +248,7 @@ def test_a_missing_right_is_named(world):
     world.start(ready=False)
     world.until(lambda: world.state.watch == "broken")
     assert "may not list and watch pods (403)" in world.state.error
-    assert "--print-cluster-role" in world.state.error
+    assert "list and watch on pods" in world.state.error
 
 
 def event(kind: str, item: dict, version: int) -> bytes:

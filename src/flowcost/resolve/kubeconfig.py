@@ -130,6 +130,7 @@ def read(path: Path, context: str = "") -> ApiServer:
         ("a password", user.username),
         ("auth-provider", user.auth_provider),
         ("proxy-url", cluster.proxy_url),
+        ("tls-server-name", cluster.tls_server_name),
     ):
         if found:
             raise ConfigError(

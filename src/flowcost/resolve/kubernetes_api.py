@@ -187,7 +187,7 @@ class ApiServer:
             self._credentials.refused()
             return NotPermittedError(
                 f"API server {self.url}: may not list and watch {resource.name} ({status})",
-                hint="`flowcost snapshot --print-cluster-role` prints the role to bind.",
+                hint=f"Grant list and watch on {resource.name}: docs/identity.md has the role.",
             )
         told = response.headers.get("Retry-After", "")
         return BusyError(
