@@ -157,8 +157,9 @@ def test_changes_of_something_else_are_refused_and_all_is_asked_for_again(token_
     assert "If-None-Match" not in asked[-1][2]
 
 
-@pytest.mark.parametrize("body", [b"noise", gzip.compress(b"x" * 5000)[:20]])
-def test_a_broken_package_is_no_answer(serve, body):
+@pytest.mark.parametrize("cut", [0, 20])
+def test_a_broken_package_is_no_answer(serve, cut):
+    body = gzip.compress(b"x" * 5000)[:cut] or b"noise"
     url, _ = serve(lambda *_: (200, body, {"Content-Encoding": "gzip"}))
     with pytest.raises(InventoryError):
         IdentityServer(url).fetch(A.name)

@@ -151,7 +151,7 @@ class AgentView:
         if since is not None:
             head += b',"since":%s' % msgspec.json.encode(known)
         # Two gzip members are one file: the long one is packed once for all nodes.
-        return NodeIdentities(tag, gzip.compress(head, 1) + self._tail(shared, since))
+        return NodeIdentities(tag, gzip.compress(head, 1, mtime=0) + self._tail(shared, since))
 
     def _since(self, known: str, shared: _Shared) -> int | None:
         """Return the refresh whose answer the agent has, None if it is not remembered."""
@@ -170,7 +170,7 @@ class AgentView:
         if body is None:
             whole = self._whole(shared) if since is None else self._changes(shared, since)
             encoded = msgspec.json.encode(whole)
-            body = gzip.compress(b"," + encoded[1:] if len(encoded) > 2 else b"}", 1)
+            body = gzip.compress(b"," + encoded[1:] if len(encoded) > 2 else b"}", 1, mtime=0)
             with self._lock:
                 if shared is self._shared and len(self._bodies) < _KEPT_BODIES:
                     self._bodies[key] = body
