@@ -19,8 +19,10 @@ from msgspec import Meta, Struct
 
 from flowcost.access.settings import Access
 from flowcost.errors import ConfigError
+from flowcost.insights.anomalies import Anomalies
 from flowcost.insights.budgets import Budget
 from flowcost.insights.destinations import Signals
+from flowcost.insights.savings import Savings
 from flowcost.server import settings
 from flowcost.strict_toml import fields_of, frozen, override, schema_of, span_text
 
@@ -85,6 +87,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     inbox: Annotated[settings.Inbox, Meta(description="what may wait")] = settings.Inbox()
     access: Annotated[Access, Meta(description="who may ask")] = Access()
     budgets: Annotated[tuple[Budget, ...], Meta(description="what may be spent in a month")] = ()
+    anomalies: Annotated[tuple[Anomalies, ...], Meta(description="which days are unusual")] = ()
+    savings: Annotated[tuple[Savings, ...], Meta(description="tell what could be saved")] = ()
     signals: Annotated[Signals, Meta(description="who is told of it")] = Signals()
     retention: Annotated[settings.Retention, Meta(description="what is kept beside the ledger")] = (
         settings.Retention()

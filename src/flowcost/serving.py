@@ -16,8 +16,10 @@ from flowcost.access.gate import Gate
 from flowcost.config import Config, Cost
 from flowcost.errors import NotPermittedError
 from flowcost.insights.alerting import Alerting
+from flowcost.insights.anomalies import AnomalyWatch
 from flowcost.insights.cost_summary import CLASSES, Prices
 from flowcost.insights.cost_summary import Settings as CostSettings
+from flowcost.insights.savings import SavingsWatch
 from flowcost.ledger import Ledger
 from flowcost.price import RateBook, list_book, load_book, load_price_table
 from flowcost.price.table import published_table
@@ -99,6 +101,10 @@ def parts(config: Config, *, now: Callable[[], datetime] = clock.now) -> Iterato
             ledger,
             state / "signals.sqlite",
             budgets=config.budgets,
+            watches=[
+                *(AnomalyWatch(ledger, rule) for rule in config.anomalies),
+                *(SavingsWatch(ledger, rule) for rule in config.savings),
+            ],
             settings=config.signals,
             now=now,
         )

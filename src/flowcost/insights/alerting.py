@@ -1,4 +1,4 @@
-"""Budgets are watched, and who is to know is told: at least once each, and then no more.
+"""Budgets and unusual days are watched, and who is to know is told: at least once, then no more.
 
 A round looks at this UTC month and the one before (late data counts in its own month), records
 new signals, and makes the deliveries that are due. The law it keeps: one incident for a budget
@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from flowcost import clock
 from flowcost.errors import FlowcostError
@@ -21,11 +22,19 @@ from flowcost.insights.delivery import Deliveries
 from flowcost.insights.destinations import Signals
 from flowcost.insights.incidents import DestinationState, Incident
 from flowcost.insights.signal_store import SignalStore
-from flowcost.insights.signals import of_budget
+from flowcost.insights.signals import Signal, of_budget
 from flowcost.insights.spending import Spending, Spent, crossed
 from flowcost.ledger import Ledger
 
 _log = logging.getLogger(__name__)
+
+
+class Watch(Protocol):
+    """Something else that may be worth telling."""
+
+    def signals(self, now: datetime) -> Iterable[Signal]:
+        """Return what is worth telling; it may return a signal again."""
+        ...
 
 
 class Alerting:
@@ -44,6 +53,7 @@ class Alerting:
         path: Path,
         *,
         budgets: Sequence[Budget] = (),
+        watches: Sequence[Watch] = (),
         settings: Signals | None = None,
         now: Callable[[], datetime] = clock.now,
     ) -> None:
@@ -51,6 +61,7 @@ class Alerting:
         self.now = now
         given = ordered((*budgets, *short_form(self.settings.budgets)))
         self.spending = Spending(ledger, given)
+        self.watches = watches
         self.store = SignalStore(path)
         self.deliveries = Deliveries(self.settings, self.store, now)
         self._stopping = threading.Event()
@@ -92,13 +103,16 @@ class Alerting:
         self.deliveries.deliver()
 
     def look(self) -> None:
-        """Record what budgets have newly reached."""
+        """Record what budgets have newly reached, and what else is new."""
         this_month = clock.month_of(self.now())
         last_month = (this_month - timedelta(days=1)).replace(day=1)
         for tenant in sorted({budget.tenant for budget in self.spending.budgets}):
             for month in (last_month, this_month):
                 for budget, spent in self.spending.spent(tenant, month):
                     self._judge(budget, month, spent)
+        for watch in self.watches:
+            for signal in watch.signals(self.now()):
+                self.store.add(signal, self.deliveries.to_tell(signal.tenant_id), now=self.now())
 
     def _judge(self, budget: Budget, month: date, spent: Spent) -> None:
         now, total = self.now(), spent.total.list_cost

@@ -54,8 +54,8 @@ def of_budget(
     dollars, limit = money.rounded(spent), money.rounded(budget.limit)
     share = "" if whole else f", {threshold} % reached"
     return Signal(
-        id=_id(budget.tenant, "budget", budget.target, in_month, str(threshold)),
-        incident=_id(budget.tenant, "budget", budget.target, in_month),
+        id=signal_id(budget.tenant, "budget", budget.target, in_month, str(threshold)),
+        incident=signal_id(budget.tenant, "budget", budget.target, in_month),
         tenant_id=budget.tenant,
         plane="cost",
         kind=EXCEEDED if whole else THRESHOLD,
@@ -76,6 +76,6 @@ def of_budget(
     )
 
 
-def _id(*parts: str) -> str:
-    """Return a name for these words: the same words, the same name."""
+def signal_id(*parts: str) -> str:
+    """Return the id of what these words name: the same words, the same id."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
