@@ -6,11 +6,13 @@ import pytest
 
 from flowcost.access.principal import Principal, Role
 from flowcost.insights.budgets import BudgetState
+from flowcost.insights.cost_summary import Settings
 from flowcost.insights.incidents import Incident
 from flowcost.money import GIB, ONE
 from flowcost.views.service import ClusterState, LiveState
 from flowcost.views.web.cost import gib
-from tests.conftest import CART, CHECKOUT, INTERNET, S3, charge
+from tests.api.test_cost_summary import PRICES, run
+from tests.conftest import CART, CHECKOUT, INTERNET, REPLICA, S3, charge
 from tests.views.web.serving import ADMIN, VIEWER, Nothing, console, visitor
 from tests.views.web.test_pages import Page, get
 
@@ -39,45 +41,63 @@ def test_every_page_has_a_state_without_data(make_ledger, page):
     assert answer.status_code == 200
 
 
-def test_teams_add_up_and_the_unattributed_is_one(client):
-    page = get(client, "/cost?v=1&last=all")
-    assert [row[:4] for row in page.tables["teams-table"]] == [
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """Return the ledger of the worked example: checkout pays $0.38."""
+    return run(tmp_path_factory.mktemp("example"))
+
+
+def summary_of(ledger, prices=PRICES, **parts):
+    client = visitor(console(ledger, cost=Settings(prices=prices), **parts))
+    return get(client, "/cost")
+
+
+def test_the_cost_summary_shows_the_worked_example(example):
+    page = summary_of(example, budgets=Budgets())
+    rows = [row[:4] for row in page.tables["teams-table"]]
+    assert rows[:2] == [
         ["team", "list cost", "share", "bytes"],
-        ["storefront", "$0.29", "93.5 %", "104 GiB"],
-        ["(unattributed)", "$0.01", "3.2 %", "3.0 GiB"],
-        ["payments", "$0.01", "3.2 %", "1.0 GiB"],
+        ["payments", "$0.38", "100 %", "17.0 GiB"],
     ]
-    assert "as of 2026-11-01" in page.text
-    assert "aws-list" in page.text
-    assert "account_bill" in page.text
+    assert ["warehouse", "$0.00", "0 %", "100 GiB"] in rows
+    assert "as of 2026-06-01" in page.text
+    assert "test table, 155 days old, internal" in page.text
+    assert "117 GiB" in page.text
+    pairs = [row[1:6] for row in page.tables["pairs-table"]]
+    assert ["us-east-1a → us-east-1b", "inter_az", "chatty", "10.0 GiB", "$0.10"] in pairs
+    states = [row[1] for row in page.tables["budgets-budgets-table"][1:]]
+    assert states == ["80 % reached", "exceeded", "within"]
+    assert page.tables["week-table"][1] == ["2 Nov 10:00", "$0.38", "117 GiB"]
 
 
-def test_a_pair_of_zones_counts_a_byte_once_and_is_chatty_from_a_gibibyte(client):
-    rows = get(client, "/cost?v=1&last=all").tables["pairs-table"]
-    assert ["shop/cart", "use1-az1 → use1-az2", "cross_az", "chatty", "1.0 GiB", "$0.02"] in rows
-    assert ["shop/cart", "use1-az1 → use1-az4", "cross_az", "chatty", "1.0 GiB", "$0.02"] in rows
+def test_the_unattributed_is_a_team(make_ledger):
+    ledger = make_ledger([charge("same_zone", bytes=GIB, quantity=GIB, local=REPLICA)])
+    assert summary_of(ledger).tables["teams-table"][1][0] == "(unattributed)"
 
 
 def test_a_small_pair_is_listed_and_is_not_chatty(make_ledger):
     small = {"operation": "InterZone-Out", "bytes": 1 << 20, "quantity": 1 << 20}
     ledger = make_ledger([charge("cross_az", REGIONAL, **small, local=CHECKOUT, remote=CART)])
-    rows = get(visitor(console(ledger)), "/cost").tables["pairs-table"]
-    assert [row[1:5] for row in rows[1:]] == [["use1-az2 → use1-az1", "cross_az", "ok", "0.00 GiB"]]
+    rows = summary_of(ledger).tables["pairs-table"]
+    assert [row[1:5] for row in rows[1:]] == [["use1-az2 → use1-az1", "inter_az", "ok", "0.00 GiB"]]
 
 
-def test_without_rates_no_dollar_is_claimed(make_ledger):
-    ledger = make_ledger([charge("cross_az", price=False, bytes=10 * GIB, quantity=10 * GIB)])
-    page = get(visitor(console(ledger)), "/cost")
+def test_without_prices_no_dollar_is_claimed(example):
+    page = summary_of(example, prices=None)
     assert "Volume only." in page.text
     assert "volume-only" in page.text
-    assert page.tables["teams-table"][1][:4] == ["storefront", "—", "100 %", "10.0 GiB"]
-    assert "$" not in page.text
+    assert [cell for row in page.tables["teams-table"][1:] for cell in row[1:2]] == ["—", "—"]
+    assert "$" not in page.text.partition("Budget status")[0]
 
 
 def test_without_zones_the_page_says_so(make_ledger):
     away = {"local": INTERNET, "remote": INTERNET}
     ledger = make_ledger([charge("unknown", price=False, bytes=1, quantity=1, **away)])
-    assert "Zones are not mapped." in get(visitor(console(ledger)), "/cost").text
+    assert "Zones are not mapped." in summary_of(ledger).text
+
+
+def test_without_a_summary_the_page_says_how_to_wire_it(client):
+    assert "Cost engine not wired" in get(client, "/cost").text
 
 
 @pytest.mark.parametrize(
@@ -95,7 +115,7 @@ def test_coverage_names_rules_ends_and_missing_hours(client):
     assert ["10.9.9.9", "unknown"] in [row[:2] for row in page.tables["unattributed-table"]]
     assert "2 of 15" in page.text
     assert "Hours without any data:" in page.text
-    assert "2 Nov 2026 11:00" in page.text
+    assert "2 Nov 2026 11:00 to 3 Nov 2026 (13 h)" in page.text
 
 
 def test_every_rate_shows_source_date_and_what_it_made(client):

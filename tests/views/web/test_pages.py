@@ -109,7 +109,7 @@ def test_each_flow_names_its_rates(client):
     rows = get(client, "/?v=1&last=all").tables["flows-table"]
     first = rows[1]
     assert first[:4] == ["storefront", "nat_gateway", "internet", "$0.27"]
-    assert first[7] == "0.09 USD/GiB + 0.045 USD/GiB"
+    assert first[7] == "0.09 + 0.045 USD/GiB"
 
 
 def test_bytes_rank_by_bytes(client):

@@ -39,8 +39,10 @@ class Asked(Struct, frozen=True, kw_only=True):
 
     @property
     def before(self) -> Selection | None:
-        """Return the same charges in the interval before, where a comparison is asked."""
-        if self.window is None or not self.question.compare or self.question.last == WHOLE:
+        """Return the same charges in the interval before; None without one to compare with."""
+        if self.window is None or self.hours is None or not self.question.compare:
+            return None
+        if self.question.last == WHOLE or self.window.start <= self.hours[0]:
             return None
         return structs.replace(self.selection, start=self.window.before, end=self.window.start)
 

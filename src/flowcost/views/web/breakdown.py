@@ -59,7 +59,7 @@ def breakdown(
             cells.append(Cell(text="", number=True) if rest else _change(question, amount, before))
         cells += [grid.number(BYTES, size), grid.number(BYTES, unpriced)]
         href = "" if rest else ladder.down(question, texts)
-        shown.append(Row(cells=tuple(cells), href=href, account=grid.is_account(values)))
+        shown.append(Row(cells=tuple(cells), href=href))
     metered = any(keys.find(name).counts_quantities for name in question.by)
     more = structs.replace(question, top=min(question.top * 4, MOST_ROWS))
     return Grid(

@@ -100,7 +100,6 @@ def _row(asked: Asked, each: Explanation) -> Row:
             Cell(text=each.confidence, tone="quiet"),
         ),
         href=_href(asked, each),
-        account=each.path == "unknown",
     )
 
 

@@ -1,80 +1,66 @@
 """The cost summary: totals with their provenance, teams, chatty pairs of zones, budgets.
 
-The basis is the account's bill: every metered end, each paying for its own. `legs=observed` shows
-the metered ends that were seen, which is what a price table per transmission adds up to.
+The same figures as `/v1/cost/summary`: each transmission once, at one price per GiB and class. What
+the account is billed, end by end, is on the overview; this page says so.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
 
-from msgspec import Struct, structs
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from flowcost import clock, money
-from flowcost.ledger.ends import UNATTRIBUTED
-from flowcost.ledger.query import Totals, costs, totals
-from flowcost.ledger.rates_used import rates_used
+from flowcost.insights.cost_summary import Amount, Pair, Summary, summarise
+from flowcost.ledger.query import Selection
 from flowcost.money import GIB
-from flowcost.views import summary
 from flowcost.views.tables import share
-from flowcost.views.web import budgets, grid, ladder
+from flowcost.views.web import budgets, grid
 from flowcost.views.web.asked import Asked
-from flowcost.views.web.controls import controls
-from flowcost.views.web.flows import narrowed
 from flowcost.views.web.frame import page
 from flowcost.views.web.grid import Cell, Grid, Head, Row
 
 PAGE = "/cost"
-TEAMS = 1024  # named; the rest is one row
-PAIRS = 50
-CHATTY = GIB  # bytes between two zones in a week, from which a pair is chatty
-WEEK = timedelta(days=7)
-
-_PAIR_KEYS = (
-    "source.name",
-    "source.cloud.availability_zone",
-    "destination.cloud.availability_zone",
-    "path",
-    "leg",
-)
 
 
 class Provenance(Struct, frozen=True, kw_only=True):
-    """Where the prices come from; nothing is priced where `books` is empty."""
+    """Where the prices come from; `source` is empty where nothing is priced."""
 
-    books: str
+    source: str
     as_of: str
     age_days: int
+    license: str
 
 
 def show(request: Request, asked: Asked) -> Response:
-    """Answer with the cost summary."""
-    bar = controls(asked, PAGE)
-    if bar.trouble or asked.window is None:
-        status = 400 if bar.trouble else 200
-        return page(request, "cost.html", asked=asked, bar=bar, found=None, status=status)
-    found = totals(asked.ledger, asked.selection)
-    if not found.days:
-        return page(request, "nothing.html", asked=asked, bar=bar, action=PAGE)
-    priced = found.rates_checked is not None
+    """Answer with the cost summary; without one it says how to wire it."""
+    settings = asked.service.cost
+    if settings is None:
+        return page(request, "cost.html", asked=asked, found=None)
+    selection = Selection(tenant=asked.selection.tenant, within=asked.selection.within)
+    found = summarise(asked.ledger, selection, settings, asked.now)
     month = clock.month_of(asked.now)
+    priced = found.prices is not None
     return page(
         request,
         "cost.html",
         asked=asked,
-        bar=bar,
         found=found,
         priced=priced,
-        zones_mapped=_zones_mapped(asked),
-        total=usd(found.list_cost) if priced else "volume-only",
-        size=gib(found.bytes),
-        basis=summary.BASIS_WORDS[asked.selection.basis],
-        provenance=_provenance(asked, found),
+        total=usd(found.total.usd) if priced else "volume-only",
+        size=gib(found.total.bytes),
+        provenance=_provenance(found, asked),
         since=clock.iso(found.data_since) if found.data_since else "",
-        teams=_teams(asked, found, priced=priced),
-        pairs=_pairs(asked, priced=priced),
+        tables=[
+            _sums("teams", "Spend by team", "team", found.by_team, found),
+            _sums("services", "Spend by service", "service", found.by_service, found),
+            _sums("classes", "By class", "class", found.by_class, found),
+        ],
+        pairs=_pairs(found.pairs, priced=priced),
+        lifetime=settings.lifetime,
+        trend=_trend(found, priced=priced),
         budgets=budgets.table(budgets.states(asked, month), month, "budgets"),
     )
 
@@ -104,101 +90,97 @@ def _bytes(size: int) -> Cell:
     return Cell(text=gib(size), exact=str(size), number=True)
 
 
-def _provenance(asked: Asked, found: Totals) -> Provenance:
-    if found.rates_checked is None:
-        return Provenance(books="", as_of="", age_days=0)
-    used = [each.rate for each in rates_used(asked.ledger, asked.selection) if each.rate]
-    newest = found.rates_checked[1]
+def _provenance(found: Summary, asked: Asked) -> Provenance:
+    prices = found.prices
+    if prices is None:
+        return Provenance(source="", as_of="", age_days=0, license="")
     return Provenance(
-        books=", ".join(sorted({rate.book for rate in used})),
-        as_of=newest.isoformat(),
-        age_days=(asked.now.date() - newest).days,
+        source=prices.source,
+        as_of=prices.as_of.isoformat(),
+        age_days=(asked.now.date() - prices.as_of).days,
+        license=prices.license,
     )
 
 
-def _zones_mapped(asked: Asked) -> bool:
-    """Return whether any end of a charge lies in a known zone."""
-    keys = ("local.cloud.availability_zone", "remote.cloud.availability_zone")
-    return any(
-        row[0] != UNATTRIBUTED
-        for key in keys
-        for row in costs(asked.ledger, asked.selection, by=(key,), limit=2, offset=0).rows
-    )
-
-
-def _teams(asked: Asked, found: Totals, *, priced: bool) -> Grid:
-    table = costs(asked.ledger, asked.selection, by=("owner.team",), limit=TEAMS)
+def _sums(name: str, title: str, label: str, amounts: Mapping[str, Amount], found: Summary) -> Grid:
+    """Return one of the summary's maps, dearest first, then by bytes."""
+    priced, whole = found.prices is not None, found.total
+    ranked = sorted(amounts.items(), key=lambda pair: (-pair[1].usd, -pair[1].bytes, pair[0]))
     rows = []
-    for team, size, cost, _ in table.rows:
-        part = (cost, found.list_cost) if priced else (size, found.bytes)
-        rows.append(
-            Row(
-                cells=(
-                    Cell(text=team, href=narrowed(asked, {"owner.team": team})),
-                    _dollars(cost, priced=priced),
-                    Cell(text=share(*part), number=True, bar=grid.part(*part)),
-                    _bytes(size),
-                ),
-                href=ladder.down(asked.question, {"owner.team": team}) if team != "(other)" else "",
-                account=grid.is_account((team,)),
-            )
+    for word, amount in ranked:
+        part = (amount.usd, whole.usd) if priced else (amount.bytes, whole.bytes)
+        cells = (
+            Cell(text=word),
+            _dollars(amount.usd, priced=priced),
+            Cell(text=share(*part), number=True, bar=grid.part(*part)),
+            _bytes(amount.bytes),
         )
+        rows.append(Row(cells=cells))
     return Grid(
-        id="teams",
-        title="Spend by team",
+        id=name,
+        title=title,
         heads=(
-            Head(label="team"),
+            Head(label=label),
             Head(label="list cost", number=True),
             Head(label="share", number=True),
             Head(label="bytes", number=True),
         ),
         rows=tuple(rows),
+        empty="No flow yet.",
     )
 
 
-def _pairs(asked: Asked, *, priced: bool) -> Grid:
-    """Return pairs of zones in the last seven days; a transmission counts once, as it was sent."""
-    end = asked.selection.end
-    start = end - WEEK if end else None
-    where = "path in (cross_az, cross_region)"
-    if asked.question.filter:
-        where = f"({asked.question.filter}) and {where}"
-    selection = structs.replace(asked.selection, where=where, start=start, legs="all")
-    sent: dict[tuple[str, ...], int] = {}
-    paid: dict[tuple[str, ...], int] = {}
-    for *pair, leg, size, cost, _ in costs(asked.ledger, selection, by=_PAIR_KEYS).rows:
-        key = tuple(map(str, pair))
-        sent[key] = sent.get(key, 0) + (size if leg == "transmit" else 0)
-        paid[key] = paid.get(key, 0) + cost
-    ranked = sorted(sent, key=lambda key: (-sent[key], key))[:PAIRS]
+def _pairs(pairs: tuple[Pair, ...], *, priced: bool) -> Grid:
     return Grid(
         id="pairs",
         title="Chatty pairs",
         heads=(
-            Head(label="sender"),
+            Head(label="service"),
             Head(label="zones"),
-            Head(label="billing path"),
+            Head(label="class"),
             Head(label="state"),
-            Head(label="sent", number=True),
+            Head(label="bytes", number=True),
             Head(label="list cost", number=True),
         ),
-        rows=tuple(_pair(asked, key, sent[key], paid[key], priced=priced) for key in ranked),
+        rows=tuple(
+            Row(
+                cells=(
+                    Cell(text=pair.service),
+                    Cell(text=f"{pair.src_zone} \N{RIGHTWARDS ARROW} {pair.dst_zone}"),
+                    Cell(text=pair.kind),
+                    Cell(
+                        text="chatty" if pair.chatty else "ok",
+                        tone="badge-warning" if pair.chatty else "badge-good",
+                    ),
+                    _bytes(pair.amount.bytes),
+                    _dollars(pair.amount.usd, priced=priced),
+                )
+            )
+            for pair in pairs
+        ),
         empty="Nothing crossed a zone.",
     )
 
 
-def _pair(asked: Asked, key: tuple[str, ...], size: int, cost: int, *, priced: bool) -> Row:
-    sender, source, destination, path = key
-    word, tone = ("chatty", "badge-warning") if size >= CHATTY else ("ok", "badge-good")
-    held = dict(zip(_PAIR_KEYS, key, strict=False))
-    return Row(
-        cells=(
-            Cell(text=sender, href=narrowed(asked, held)),
-            Cell(text=f"{source} \N{RIGHTWARDS ARROW} {destination}"),
-            Cell(text=path),
-            Cell(text=word, tone=tone),
-            _bytes(size),
-            _dollars(cost, priced=priced),
+def _trend(found: Summary, *, priced: bool) -> Grid:
+    return Grid(
+        id="week",
+        title="The last seven days",
+        heads=(
+            Head(label="hour (UTC)"),
+            Head(label="list cost", number=True),
+            Head(label="bytes", number=True),
         ),
-        account=grid.is_account((sender,)),
+        rows=tuple(
+            Row(
+                cells=(
+                    Cell(text=f"{hour.day} {hour:%b %H:%M}"),
+                    _dollars(amount.usd, priced=priced),
+                    _bytes(amount.bytes),
+                )
+            )
+            for hour, amount in found.trend
+        ),
+        chart="bars" if priced else "",
+        empty="No flow in the last seven days.",
     )

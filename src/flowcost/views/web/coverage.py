@@ -63,8 +63,8 @@ def show(request: Request, asked: Asked) -> Response:
         asked=asked,
         bar=bar,
         figures=_figures(found, asked.window, gaps),
-        gaps=[moment(hour) for hour in gaps[:GAPS]],
-        more_gaps=max(len(gaps) - GAPS, 0),
+        gaps=_ranges(gaps)[:GAPS],
+        more_gaps=max(len(_ranges(gaps)) - GAPS, 0),
         tables=tables,
     )
 
@@ -77,6 +77,22 @@ def _figures(found: Totals, window: Window, gaps: list[datetime]) -> list[Figure
         Figure("bytes with a proven path", share(known, found.bytes)),
         Figure("without a price", binary(found.unpriced_bytes)),
         Figure("hours with data", share(seen, hours), f"{seen} of {hours}"),
+    ]
+
+
+def _ranges(hours: list[datetime]) -> list[str]:
+    """Return hours for people, those in a row as one."""
+    runs: list[list[datetime]] = []
+    for hour in hours:
+        if runs and hour - runs[-1][-1] == clock.HOUR:
+            runs[-1].append(hour)
+        else:
+            runs.append([hour])
+    return [
+        moment(run[0])
+        if len(run) == 1
+        else f"{moment(run[0])} to {moment(run[-1] + clock.HOUR)} ({len(run)} h)"
+        for run in runs
     ]
 
 

@@ -63,7 +63,6 @@ def _row(asked: Asked, row: tuple[object, ...], whole: int, why: list[tuple[str,
             _rates(why),
         ),
         narrow=narrowed(asked, held),
-        account=grid.is_account(ends),
         hint=tuple(f"{rate}, rule {rule}" for rate, rule in why[:4]),
     )
 
@@ -71,8 +70,11 @@ def _row(asked: Asked, row: tuple[object, ...], whole: int, why: list[tuple[str,
 def _rates(why: list[tuple[str, str]]) -> Cell:
     """Return the rates in short; the whole of each, with its date and rule, as the title."""
     short = list(dict.fromkeys(rate.partition(" (")[0] or rate for rate, _ in why))
+    prices, _, unit = short[-1].partition(" ") if short else ("", "", "")
+    if prices and all(rate.endswith(f" {unit}") for rate in short):
+        short = [*(rate.removesuffix(f" {unit}") for rate in short[:-1]), short[-1]]
     title = "\n".join(f"{rate}, rule {rule}" for rate, rule in why)
-    return Cell(text=" + ".join(short[:3]) + (" + …" if len(short) > 3 else ""), title=title)
+    return Cell(text=" + ".join(short), title=title)
 
 
 def narrowed(asked: Asked, values: dict[str, str], page: str = ladder.OVERVIEW) -> str:

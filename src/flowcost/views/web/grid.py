@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
-from flowcost.ledger.query import OTHER
 from flowcost.schema import Column
 from flowcost.views.tables import NUMBERS, human, plain
 
@@ -30,6 +27,11 @@ class Cell(Struct, frozen=True, kw_only=True):
     bar: int | None = None
     tone: str = ""
 
+    @property
+    def account(self) -> bool:
+        """Return whether this is what could not be told apart or proven: never hidden."""
+        return not self.number and (self.text.startswith("(") or self.text == "unknown")
+
 
 class Head(Struct, frozen=True, kw_only=True):
     """A column: its words, whether it holds numbers, and where a click sorts by it."""
@@ -48,7 +50,6 @@ class Row(Struct, frozen=True, kw_only=True):
     cells: tuple[Cell, ...]
     href: str = ""
     narrow: str = ""
-    account: bool = False  # (other), (unattributed), unknown: an account, never hidden
     hint: tuple[str, ...] = ()
     interval: tuple[str, ...] = ()
 
@@ -102,8 +103,3 @@ def moved(column: Column, difference: int, title: str) -> Cell:
     exact = str(plain(column, difference))
     text = f"{sign}{human(column, abs(difference))}"
     return Cell(text=text, exact=exact, number=True, tone=tone, title=title)
-
-
-def is_account(values: Sequence[object]) -> bool:
-    """Return whether a row stands for what could not be told apart or proven."""
-    return any(str(value).startswith("(") or value in ("unknown", OTHER) for value in values)

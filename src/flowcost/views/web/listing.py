@@ -53,7 +53,7 @@ def listing(
             grid.number(BYTES, size),
             grid.money(size, cost, unpriced),
         ]
-        rows.append(Row(cells=tuple(cells), account=grid.is_account(values)))
+        rows.append(Row(cells=tuple(cells)))
     return Grid(
         id=name,
         title=title,

@@ -75,7 +75,7 @@ def _row(asked: Asked, each: Applied, whole: int, today: date) -> Row:
     if rate is None:
         blank = Cell(text="")
         head = Cell(text="(unpriced)", href=narrowed(asked, {"rate": "(unpriced)"}))
-        return Row(cells=(head, *(blank,) * 6, *tail, blank), account=True)
+        return Row(cells=(head, *(blank,) * 6, *tail, blank))
     age = (today - rate.checked_on).days
     return Row(
         cells=(
