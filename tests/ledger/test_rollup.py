@@ -23,7 +23,7 @@ END = START + timedelta(hours=HOURS)
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     root = tmp_path_factory.mktemp("ledger") / "plain"
-    write(root, pods=240, hours=HOURS)
+    write(root, pods=120, hours=HOURS)
     return Ledger.open(root)
 
 
@@ -70,7 +70,7 @@ def test_the_coarsest_roll_up_that_tells_the_keys_apart_answers(rolled):
 NAMES = sorted(name for name in keys() if name not in ("rule",))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     by=st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True),
     where=st.sampled_from(

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from flowcost import clock
 from flowcost.content import remember
+from flowcost.errors import LedgerError
 from flowcost.ledger.catalogue import Held
 from flowcost.ledger.levels import LEVELS, MADE, ROLLED, Level, covered
 from flowcost.ledger.partition import Input, Partition
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _SUMMED = ("bytes", "packets", "quantity", "list_cost")
+_ROW = ("hour", "local_id", "remote_id", "local_address", "remote_address")
+_CONTEXT = tuple(c.name for c in CHARGES if c.name not in (*_SUMMED, *_ROW))
 
 
 def roll_up(ledger: Ledger, *, closed_before: datetime, tenant: str = "") -> list[Partition]:
@@ -56,11 +59,12 @@ def _roll_day(ledger: Ledger, day: Partition, hours: Sequence[Held]) -> bool:
     inputs = [Input(name, digest) for name, digest in wanted.items()]
     with closing(ledger.engine.connect()) as con:
         attach_held(con, hours)
+        _gather(con)
         for level in MADE:
             rolled = Ledger.open(ledger.root / ROLLED / level.name, create=True)
-            identities = _join_ends(con, level)
-            _sum(con, level, day)
-            rolled.put(con, day, _queries(level, identities), inputs)
+            identities, contexts = _join_ends(con, level), _join_contexts(con, level)
+            _sum(con, level, day, contexts=contexts)
+            rolled.put(con, day, _queries(level, identities, contexts), inputs)
     return True
 
 
@@ -114,44 +118,100 @@ def _identity(row: Iterable[str]) -> Identity:
     return msgspec.convert({**values, "kind": EndKind(values["kind"] or "unknown")}, Identity)
 
 
-def _sum(con: DuckDBPyConnection, level: Level, day: Partition) -> None:
-    """Create the level's charges: those it is made from, summed by what it tells apart."""
-    shown = [f"{_shown(column, level, day)} AS {column.name}" for column in CHARGES]
-    kept = [str(number + 1) for number, c in enumerate(CHARGES) if c.name not in _SUMMED]
+def _gather(con: DuckDBPyConnection) -> None:
+    """Create `summed` (ends, context, sums) and `contexts`, the other columns once per context.
+
+    A context is a 64-bit hash of its columns, which groups faster than twenty texts; a second,
+    independent hash proves that no two share one.
+
+    Raises:
+        LedgerError: two contexts share a hash (one chance in 2**64 per pair).
+    """
+    shown = ", ".join("''" if name == "source" else f"c.{name}" for name in _CONTEXT)
+    sums = ", ".join(_summed(column) for column in CHARGES if column.name in _SUMMED)
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE summed AS"
+        f" SELECT {', '.join(_ROW)}, hash({shown}) AS context, {sums} FROM charges AS c"
+        f" GROUP BY {', '.join(_ROW)}, context, c.list_cost IS NULL"
+    )
+    chosen = ", ".join(
+        ("''" if name == "source" else f"any_value(c.{name})") + f" AS {name}" for name in _CONTEXT
+    )
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE contexts AS SELECT hash({shown}) AS context, {chosen},"
+        f" min(hash('check', {shown})) <> max(hash('check', {shown})) AS collided"
+        " FROM charges AS c GROUP BY 1"
+    )
+    if con.execute("SELECT count(*) FROM contexts WHERE collided").fetchall()[0][0]:
+        raise LedgerError(
+            "two different kinds of charge share a hash", hint="report this; nothing was changed"
+        )
+
+
+def _join_contexts(con: DuckDBPyConnection, level: Level) -> str:
+    """Return the table of the level's contexts; `placed` maps those it is made from to them."""
+    before = _table("contexts", level.of)
+    without = set(level.without) & set(_CONTEXT) - {"source"}
+    if not without:
+        return before
+    same = ", ".join(name for name in _CONTEXT if name not in without)
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE placed AS SELECT context,"
+        f" min(context) OVER (PARTITION BY {same}) AS into_context FROM {before}"
+    )
+    after = _table("contexts", level.name)
+    emptied = ", ".join(f"'' AS {name}" for name in sorted(without))
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE {after} AS SELECT * REPLACE ({emptied}) FROM {before}"
+        " WHERE context IN (SELECT into_context FROM placed)"
+    )
+    return after
+
+
+def _sum(con: DuckDBPyConnection, level: Level, day: Partition, *, contexts: str) -> None:
+    """Create the level's sums: those it is made from, summed by what it tells apart."""
+    moved = contexts != _table("contexts", level.of)
+    hour = f"TIMESTAMP '{day.hour:%Y-%m-%d %H:%M:%S}'" if level.by_day else "c.hour"
+    columns = {
+        "hour": hour,
+        "local_id": "l.into_id" if level.blanks else "c.local_id",
+        "remote_id": "r.into_id" if level.blanks else "c.remote_id",
+        **{
+            name: "NULL::BLOB" if name in level.without else f"c.{name}"
+            for name in ("local_address", "remote_address")
+        },
+        "context": "p.into_context" if moved else "c.context",
+    }
     ends = (
         " JOIN joined AS l ON l.identity_id = c.local_id"
         " JOIN joined AS r ON r.identity_id = c.remote_id"
         if level.blanks
         else ""
     )
+    shown = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
+    sums = ", ".join(_summed(column) for column in CHARGES if column.name in _SUMMED)
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE {_table('charges', level.name)} AS"
-        f" SELECT {', '.join(shown)} FROM {_table('charges', level.of)} AS c{ends}"
-        f" GROUP BY {', '.join(kept)}, c.list_cost IS NULL"
+        f"CREATE OR REPLACE TEMP TABLE {_table('summed', level.name)} AS"
+        f" SELECT {shown}, {sums} FROM {_table('summed', level.of)} AS c{ends}"
+        f"{' JOIN placed AS p ON p.context = c.context' if moved else ''}"
+        f" GROUP BY {', '.join(str(n + 1) for n in range(len(columns)))}, c.list_cost IS NULL"
     )
 
 
-def _shown(column: Column, level: Level, day: Partition) -> str:
-    name = column.name
-    if name in _SUMMED:
-        # DuckDB sums BIGINT to HUGEINT; a day of one pair stays far below 2**63 bytes.
-        kind = "DECIMAL(38,0)" if column.type == "exact" else "BIGINT"
-        return f"CAST(sum(c.{name}) AS {kind})"
-    if name == "hour" and level.by_day:
-        return f"TIMESTAMP '{day.hour:%Y-%m-%d %H:%M:%S}'"
-    if name in level.without:
-        return "NULL::BLOB" if column.type == "address" else "''"
-    if name in ("local_id", "remote_id") and level.blanks:
-        return f"{name[0]}.into_id"
-    return f"c.{name}"
+def _summed(column: Column) -> str:
+    # DuckDB sums BIGINT to HUGEINT; a day of one pair stays far below 2**63 bytes.
+    kind = "DECIMAL(38,0)" if column.type == "exact" else "BIGINT"
+    return f"CAST(sum(c.{column.name}) AS {kind}) AS {column.name}"
 
 
-def _queries(level: Level, identities: str) -> dict[str, str]:
-    charges = _table("charges", level.name)
-    names = ", ".join(column.name for column in CHARGES)
-    used = f"(SELECT local_id FROM {charges} UNION SELECT remote_id FROM {charges})"
+def _queries(level: Level, identities: str, contexts: str) -> dict[str, str]:
+    summed = _table("summed", level.name)
+    names = ", ".join(
+        f"{'x' if column.name in _CONTEXT else 'c'}.{column.name}" for column in CHARGES
+    )
+    used = f"(SELECT local_id FROM {summed} UNION SELECT remote_id FROM {summed})"
     return {
-        "charges": f"SELECT {names} FROM {charges}",
+        "charges": f"SELECT {names} FROM {summed} AS c JOIN {contexts} AS x USING (context)",
         "identities": f"SELECT * FROM {identities} WHERE identity_id IN {used}",
         "verdicts": "SELECT * FROM verdicts",
         "rates": "SELECT * FROM rates",
