@@ -1,6 +1,6 @@
 """A ledger of many pods over many hours, written by the store itself.
 
-    python -m benchmarks.gen_ledger OUT [--pods 50000] [--hours 720]
+    python -m benchmarks.gen_ledger OUT [--pods 50000] [--hours 720] [--every 1]
 
 Pods belong to workloads, workloads to namespaces and teams. Each pod talks to two others in an
 hour, of workloads that its own always talks to; most of it crosses zones, some goes to the internet
@@ -26,6 +26,7 @@ from flowcost.schema import CHARGES, IDENTITY_FIELDS, RATES, VERDICTS, duckdb_co
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 PODS_OF_A_WORKLOAD = 20
+WORKLOADS_OF_A_NAMESPACE = 16
 CENT = price_numerator(Decimal("0.01"), GIB)  # per byte and leg
 
 PATHS = (
@@ -42,8 +43,10 @@ HOUR = """
 CREATE OR REPLACE TEMP TABLE hour_charges AS
 WITH peers AS (
     SELECT no, id, k, no // $size AS workload,
-           CASE WHEN k = 0 THEN (no // $size * 7 + 13) % $workloads
-                ELSE (no // $size * 31 + hash(no, $hour // 6) % 6 * 97 + 7) % $workloads END::BIGINT
+           CASE WHEN k = 0  -- within its namespace, or one of six services that its namespace uses
+                THEN no // $size // $crowd * $crowd + (no // $size * 7 + 3) % $crowd
+                ELSE (no // $size // $crowd * 31 + hash(no, $hour // 6) % 6) * $crowd END
+           % $workloads::BIGINT
            * $size + (hash(no, k, $hour) % $size)::BIGINT AS other_no
     FROM pods CROSS JOIN (VALUES (0), (1)) AS t(k)
 ),
@@ -82,23 +85,25 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--pods", type=int, default=50_000)
     parser.add_argument("--hours", type=int, default=720)
+    parser.add_argument("--every", type=int, default=1, help="write only each such hour")
     chosen = parser.parse_args()
     began = time.monotonic()
-    write(chosen.out, chosen.pods, chosen.hours)
+    write(chosen.out, chosen.pods, chosen.hours, chosen.every)
     print(f"{chosen.hours} hours of {chosen.pods:,} pods in {time.monotonic() - began:.0f} s")
 
 
-def write(out: Path, pods: int, hours: int) -> None:
+def write(out: Path, pods: int, hours: int, every: int = 1) -> None:
     """Write `hours` hours from `START`; the same arguments give the same ledger."""
     ledger = Ledger.open(out, create=True)
     identities = {content_id(who): who for who in _identities(pods)}
     internet = content_id(_INTERNET)
     with duckdb.connect() as con:
         _dimensions(con, identities)
-        for hour in range(hours):
+        for hour in range(0, hours, every):
             values = {
                 "hour": hour,
                 "size": PODS_OF_A_WORKLOAD,
+                "crowd": WORKLOADS_OF_A_NAMESPACE,
                 "workloads": pods // PODS_OF_A_WORKLOAD,
                 "internet": internet,
             }
@@ -121,6 +126,7 @@ def _identities(pods: int) -> list[Identity]:
     found = [_INTERNET]
     for pod in range(pods):
         workload = pod // PODS_OF_A_WORKLOAD
+        namespace = workload // WORKLOADS_OF_A_NAMESPACE
         found.append(
             Identity(
                 kind=EndKind.COMPUTE,
@@ -132,14 +138,14 @@ def _identities(pods: int) -> list[Identity]:
                 cloud_subnet_id=f"subnet-{pod % 3}",
                 cloud_resource_id=f"i-{pod // 30:08x}",
                 k8s_cluster_name="prod",
-                k8s_namespace_name=f"ns-{workload % 150}",
+                k8s_namespace_name=f"ns-{namespace}",
                 k8s_workload_kind="Deployment",
                 k8s_workload_name=f"w-{workload}",
                 k8s_pod_name=f"w-{workload}-{pod:05x}",
                 k8s_pod_uid=f"00000000-0000-0000-0000-{pod:012x}",
                 k8s_node_name=f"node-{pod // 30}",
-                owner_team=f"team-{workload % 40}",
-                stage=("prod", "stage")[workload % 5 == 0],
+                owner_team=f"team-{namespace % 40}",
+                stage=("prod", "stage")[namespace % 5 == 0],
             )
         )
     return found
