@@ -9,7 +9,7 @@ holds such a numerator up to 4.7 * 10**12 dollars.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from decimal import ROUND_HALF_UP, Decimal, localcontext
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation, localcontext
 
 GIB = 1 << 30
 PRICE_PLACES = 10
@@ -62,6 +62,23 @@ def exact(numerator: int) -> str:
     whole, rest = divmod(abs(numerator), ONE)
     digits = str(rest * 10**40 // ONE).rjust(40, "0").rstrip("0")
     return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
+
+
+def numerator(text: str) -> int:
+    """Return the numerator of an exact decimal string, as `exact` writes it.
+
+    Raises:
+        ValueError: the text is not such a number.
+    """
+    with localcontext() as context:
+        context.prec = 100
+        try:
+            scaled = Decimal(text) * ONE
+        except InvalidOperation:
+            raise ValueError(f"{text!r} is not a decimal number") from None
+        if not scaled.is_finite() or scaled != scaled.to_integral_value():
+            raise ValueError(f"{text!r} is not an exact amount")
+        return int(scaled)
 
 
 def rounded(numerator: int, places: int = 2) -> str:

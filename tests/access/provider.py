@@ -3,17 +3,16 @@
 import base64
 import hashlib
 import secrets
-import threading
-import time
 from contextlib import contextmanager
 from urllib.parse import parse_qsl
 
-import uvicorn
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
+
+from tests.api.running import running as serving
 
 CLIENT, SECRET = "flowcost", "a-secret-of-the-test"
 
@@ -107,20 +106,7 @@ async def _form(request):
 
 @contextmanager
 def running(provider):
-    """Serve a provider on a free port of loopback."""
-    config = uvicorn.Config(
-        Starlette(routes=provider.routes()), host="127.0.0.1", port=0, log_level="critical"
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    provider.url = f"http://127.0.0.1:{port}"
-    try:
+    """Serve a provider on loopback."""
+    with serving(Starlette(routes=provider.routes())) as url:
+        provider.url = url
         yield provider
-    finally:
-        server.should_exit = True
-        thread.join(10)

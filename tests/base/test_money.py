@@ -76,3 +76,14 @@ def test_a_split_over_nothing_is_refused():
 def test_a_small_amount_is_written_out_without_an_exponent():
     assert money.rounded(0, 8) == "0.00000000"
     assert money.rounded(money.ONE // 10**9, 9) == "0.000000001"
+
+
+@given(st.integers(-(10**37), 10**37))
+def test_an_exact_text_is_read_back(numerator):
+    assert money.numerator(money.exact(numerator)) == numerator
+
+
+@pytest.mark.parametrize("text", ["", "x", "NaN", "Infinity", "0." + "0" * 40 + "1", "1e-60"])
+def test_what_is_no_exact_amount_is_refused(text):
+    with pytest.raises(ValueError, match="is not"):
+        money.numerator(text)

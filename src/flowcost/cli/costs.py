@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from flowcost.cli.options import emit, format_option, note, output_option, selection_options
+from flowcost.cli.asking import Here, Questions
+from flowcost.cli.options import emit, format_option, note, output_option, question_options
 from flowcost.errors import UsageError
-from flowcost.ledger import Ledger
 from flowcost.ledger.keys import keys
-from flowcost.ledger.query import Selection, costs, totals
+from flowcost.ledger.query import Selection
 from flowcost.views import billing, summary
 from flowcost.views.tables import render
 
@@ -24,7 +24,7 @@ def _list_keys(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 
 @click.command()
-@selection_options
+@question_options
 @click.option(
     "--by", default="path", show_default=True, help="Group keys, with commas between; see --keys."
 )
@@ -56,7 +56,7 @@ def _list_keys(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @output_option
 def command(
     *,
-    ledger: Ledger,
+    questions: Questions,
     selection: Selection,
     by: str,
     sort: str,
@@ -78,9 +78,13 @@ def command(
         if bills:
             from flowcost.bill.basis import billed  # noqa: PLC0415 - only this basis reads bills
 
-            ledger, bill = stack.enter_context(billed(ledger, bills, tenant=selection.tenant or ""))
-        table = costs(ledger, selection, by=names, sort=sort, limit=top)
-        found = totals(ledger, selection)
+            if not isinstance(questions, Here):
+                raise UsageError("a bill is compared with a ledger here", hint="give --ledger")
+            ledger = questions.ledger
+            seen, bill = stack.enter_context(billed(ledger, bills, tenant=selection.tenant or ""))
+            questions = Here(seen)
+        table = questions.costs(selection, by=names, sort=sort, limit=top)
+        found = questions.totals(selection)
     columns, qualified = table.columns, summary.caveats(found, selection)
     if bill is not None:
         columns = billing.columns(table.columns)

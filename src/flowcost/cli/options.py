@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from flowcost import clock
+from flowcost.cli.asking import Here, There
 from flowcost.errors import NotPermittedError, UsageError
 from flowcost.ledger import Ledger
 from flowcost.ledger.ends import ATTRIBUTE_BY_DOCS
@@ -101,45 +102,95 @@ _SELECTION = (
 )
 
 
+_SERVED = (
+    click.option(
+        "--server", metavar="URL", envvar="FLOWCOST_SERVER", help="Ask this server instead."
+    ),
+    click.option(
+        "--token-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="FLOWCOST_TOKEN_FILE",
+        help="File with a token of the server.",
+    ),
+    click.option(
+        "--ca-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Certificates to trust, PEM; else the system's.",
+    ),
+    click.option("--hours", type=click.IntRange(1), help="The last hours; as --last Nh."),
+)
+
+
 def selection_options(command: Command) -> Command:
     """Give a command `--ledger` and the selection options; it gets `ledger` and `selection`."""
+
+    @wraps(command)
+    def opened(*, ledger_path: Path, **given: Any) -> Any:  # noqa: ANN401 - the command's own
+        selection, rest = _selected(given)
+        return command(ledger=Ledger.open(ledger_path), selection=selection, **rest)
+
+    return _with(opened, (ledger_option, *_SELECTION))
+
+
+def question_options(command: Command) -> Command:
+    """Give a command what `selection_options` does, and `--server`; it gets `questions`."""
 
     @wraps(command)
     def opened(
         *,
         ledger_path: Path,
-        where: str,
-        start: datetime | None,
-        end: datetime | None,
-        last: timedelta | None,
-        attribute_by: str,
-        legs: str,
-        tenant: str,
-        **rest: object,
+        server: str | None,
+        token_file: Path | None,
+        ca_file: Path | None,
+        hours: int | None,
+        **given: Any,  # noqa: ANN401 - the command's own
     ) -> Any:  # noqa: ANN401 - whatever the command returns
-        if last is not None:
-            if start or end:
-                raise UsageError("--last stands alone", hint="leave out --from and --to")
-            start = clock.hour_of(clock.now() - last)
-        if start and end and start >= end:
-            raise UsageError(
-                f"--from {clock.iso(start)} is not before --to {clock.iso(end)}",
-                hint="the interval is half-open: --to names the hour after the last",
-            )
-        selection = Selection(
-            where=where,
-            start=start,
-            end=end,
-            attribute_by=attribute_by,
-            legs=legs,
-            tenant=tenant or None,
-        )
-        return command(ledger=Ledger.open(ledger_path), selection=selection, **rest)
+        if hours is not None:
+            if given["last"] is not None:
+                raise UsageError("--hours and --last say the same", hint="give one of them")
+            given["last"] = hours * clock.HOUR
+        selection, rest = _selected(given)
+        if not server:
+            here = Here(Ledger.open(ledger_path))
+            return command(questions=here, selection=selection, **rest)
+        there = There(server, token_file, ca_file)
+        try:
+            return command(questions=there, selection=selection, **rest)
+        finally:
+            there.close()
 
-    wrapped: Command = opened
-    for option in reversed((ledger_option, *_SELECTION)):
-        wrapped = option(wrapped)
-    return wrapped
+    return _with(opened, (ledger_option, *_SERVED, *_SELECTION))
+
+
+def _selected(given: dict[str, Any]) -> tuple[Selection, dict[str, Any]]:
+    """Return the selection that the options of `_SELECTION` make, and the other options."""
+    start: datetime | None = given.pop("start")
+    end: datetime | None = given.pop("end")
+    last: timedelta | None = given.pop("last")
+    if last is not None:
+        if start or end:
+            raise UsageError("--last stands alone", hint="leave out --from and --to")
+        start = clock.hour_of(clock.now() - last)
+    if start and end and start >= end:
+        raise UsageError(
+            f"--from {clock.iso(start)} is not before --to {clock.iso(end)}",
+            hint="the interval is half-open: --to names the hour after the last",
+        )
+    selection = Selection(
+        where=given.pop("where"),
+        start=start,
+        end=end,
+        attribute_by=given.pop("attribute_by"),
+        legs=given.pop("legs"),
+        tenant=given.pop("tenant") or None,
+    )
+    return selection, given
+
+
+def _with(command: Command, options: Sequence[Command]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def emit(content: str | bytes, output: Path | None) -> None:
