@@ -15,6 +15,7 @@ from flowcost.errors import BusyError, ConfigError, NotFoundError
 from flowcost.model import Identity
 from flowcost.resolve.inventory import Inventory
 from flowcost.resolve.kubernetes_watch import Patience
+from flowcost.server import agent_view
 from flowcost.server.settings import Cluster
 from flowcost.server.watching import Watching
 from flowcost.views.service import ClusterState
@@ -172,6 +173,20 @@ def test_an_unknown_tag_is_told_everything(server, watching):
     known, _ = when(watching, lambda k: k.hosts)
     for tag in ("", '"x"', '"0000.1.aa"', '"0000.x.aa"'):
         assert told(watching, known=tag, changes=True)[0] == known
+
+
+def test_identities_of_workloads_long_gone_are_let_go(server, watching, monkeypatch):
+    monkeypatch.setattr(agent_view, "_SPARE", 0)
+    mine, tag = when(watching, lambda k: k.hosts)
+    for number in range(6):
+        server.put("pods", pod(f"app-{number}", "10.1.0.1", minute(-5)))
+        when(watching, lambda k, n=number: f"uid-app-{n}" in k.pods)
+        server.delete("pods", f"shop/app-{number}")
+        when(watching, lambda k: not k.pods)
+    whole, _ = when(watching, lambda k: len(k.identities) <= 3)
+    assert names(whole) == names(mine)
+    again, _ = told(watching, known=tag, changes=True)
+    assert not again.since
 
 
 def test_nothing_is_told_before_the_cluster_is_known_but_after_a_restart_all_is(server, tmp_path):

@@ -68,7 +68,6 @@ class AgentView:
     def __init__(self, cluster: str, inventory: Callable[[], Inventory]) -> None:
         self._cluster = cluster
         self._inventory = inventory
-        self._pods = Pods(cluster)
         self._shared = _Shared()
         self._lock = threading.Lock()
         self._bodies: dict[int, bytes] = {}
@@ -77,17 +76,18 @@ class AgentView:
     def _begin(self) -> None:
         """Number identities from 0, under a new epoch: what agents have is of no use then."""
         self._epoch = secrets.token_hex(4)
+        self._pods = Pods(self._cluster)
         self._identities: list[Identity] = []
-        self._indexes: dict[Identity, int] = {}
+        self._indexes: dict[int, int] = {}  # by object: `Pods` has one for equal ones
         self._steps: deque[_Step] = deque(maxlen=REMEMBERED)
 
     def refresh(self, chronicle: Chronicle) -> None:
         """Take over what the cluster says now."""
-        self._pods.read(chronicle, self._inventory())
         before = self._shared
-        if len(self._identities) > 2 * len(self._pods.identities) + _SPARE:
+        if len(self._identities) > 2 * len(set(before.hosts.values())) + _SPARE:
             self._begin()
             before = _Shared()
+        self._pods.read(chronicle, self._inventory())
         hosts = {text: self._index(one) for text, one in self._pods.hosts.items()}
         blocks = {text: self._index(one) for text, one in self._pods.blocks.items()}
         services = self._pods.services
@@ -206,7 +206,7 @@ class AgentView:
         )
 
     def _index(self, identity: Identity) -> int:
-        index = self._indexes.setdefault(identity, len(self._identities))
+        index = self._indexes.setdefault(id(identity), len(self._identities))
         if index == len(self._identities):
             self._identities.append(identity)
         return index

@@ -28,6 +28,8 @@ from flowcost.server.agent_view import AgentView
 from flowcost.server.settings import Cluster
 from flowcost.views.service import ClusterState, NodeIdentities
 
+_REST = 20  # a refresh of a huge cluster is followed by so many times its length without one
+_AGAIN_SECONDS = 300.0
 REFRESH_SECONDS = 5.0  # agents poll every half minute; so old may their answer be
 
 
@@ -165,19 +167,23 @@ class Watching:
 
 
 class _Refresher:
-    """Refreshes a view when facts have changed, `every` seconds at most."""
+    """Refreshes a view when facts have changed: `every` seconds at most, and for a part of time."""
 
     def __init__(self, view: AgentView, every: float) -> None:
         self._view = view
         self._every = every
         self._revision = -1
         self._due = 0.0
+        self._again = 0.0  # an inventory changes without the cluster
 
     def __call__(self, chronicle: Chronicle) -> None:
         now = time.monotonic()
         if len(chronicle.places) < len(RESOURCES):
             return  # half a cluster would take from agents what they know
-        if chronicle.revision != self._revision and now >= self._due:
+        news = chronicle.revision != self._revision or now >= self._again
+        if news and now >= self._due:
             self._view.refresh(chronicle)
             self._revision = chronicle.revision
-            self._due = now + self._every
+            spent = time.monotonic() - now
+            self._due = now + max(self._every, _REST * spent)
+            self._again = now + _AGAIN_SECONDS
