@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from itertools import pairwise
 
 import duckdb
 import pytest
@@ -260,3 +261,62 @@ def test_cost_explorer_answers_are_lines_of_their_period(monthly, tmp_path, con)
     [(size, cost)] = con.execute("SELECT sum(bytes), sum(cost) FROM bill_lines").fetchall()
     assert abs(int(size) - sum(line.bytes for line in LINES)) <= len(LINES)
     assert int(cost) == sum(money.from_decimal(line.cost) for line in LINES)
+
+
+def test_lines_of_several_files_have_numbers_of_their_own(tmp_path, con):
+    for name, part in (("a", LINES[:30]), ("b", LINES[30:60])):
+        made.write_cur2(tmp_path / f"{name}.parquet", part, first=ord(name))
+    made.write_legacy(tmp_path / "c.csv", LINES[60:], first=500)
+    read(con, [tmp_path])
+    assert usage(con) == expected(LINES)
+    rows = con.execute(
+        "SELECT source, min(line), max(line) FROM bill_lines GROUP BY ALL"
+    ).fetchall()
+    spans = sorted((first, last, name) for name, first, last in rows)
+    assert [name for *_, name in spans] == ["a.parquet", "b.parquet", "c.csv"]
+    assert all(one[1] < other[0] for one, other in pairwise(spans))
+
+
+def test_what_is_the_same_in_each_file_may_differ_between_files(tmp_path, con):
+    other = [replace(line, payer="888888888888") for line in LINES[:5]]
+    made.write_cur2(tmp_path / "a.parquet", LINES)
+    made.write_cur2(tmp_path / "b.parquet", other, first=500)
+    with pytest.raises(BillError, match="2 payers: 888888888888, 999999999999"):
+        read(con, [tmp_path])
+
+
+def test_a_line_repeated_in_a_file_of_other_columns_is_counted_once(tmp_path, con):
+    made.write_legacy(tmp_path / "a.csv", LINES)
+    made.write_legacy(tmp_path / "b.csv", LINES[:7], drop=("pricing/publicOnDemandRate",))
+    bill = read(con, [tmp_path])
+    assert usage(con) == expected(LINES)
+    assert [(f.code, f.count) for f in bill.findings] == [("bill-repeated-lines", 7)]
+
+
+@pytest.mark.parametrize("name", ["wide.csv", "wide.parquet"])
+def test_numbers_beyond_64_bits_of_printed_digits_are_exact(name, tmp_path, con):
+    # A rupiah bill of a petabyte: more printed digits than 64 bits hold.
+    cell = ("111111111111", made.MONTH, "i-1", "DataTransfer-Out-Bytes", "RunInstances", "", "")
+    line = made.metered_line(cell, (1 << 50) + 1, "1440")
+    read(con, [WRITERS[f"cur2.snappy.{name[5:]}"if name.endswith("parquet") else "legacy.csv"](
+        tmp_path / name, [line, LINES[0]])])  # fmt: skip
+    rows = con.execute("SELECT bytes, cost FROM bill_lines ORDER BY bytes DESC").fetchall()
+    if name.endswith("csv"):
+        assert rows[0] == ((1 << 50) + 1, money.from_decimal(line.cost))
+    assert rows[1] == (LINES[0].bytes, money.from_decimal(LINES[0].cost))
+
+
+def test_two_sets_of_words_with_one_hash_are_told_apart(tmp_path, con, monkeypatch):
+    asked = []
+
+    def unique(con, table, columns):
+        asked.append(table)
+        return len(asked) > 1  # as if the first hash had collided
+
+    monkeypatch.setattr("flowcost.bill.words.unique", unique)
+    read(con, [made.write_cur2(tmp_path / "a.parquet", LINES)])
+    assert len(asked) == 2
+    assert usage(con) == expected(LINES)
+    monkeypatch.setattr("flowcost.bill.words.unique", lambda *_: False)
+    with pytest.raises(BillError, match="collide"):
+        read(con, [tmp_path / "a.parquet"])

@@ -194,6 +194,15 @@ def unbilled(con: DuckDBPyConnection) -> Table:
     )
 
 
+def measured(con: DuckDBPyConnection) -> tuple[int, int]:
+    """Return the metered bytes that the ledger booked, and their list cost over money.ONE."""
+    [(size, cost)] = con.execute(
+        "SELECT coalesce(sum(quantity), 0)::HUGEINT, coalesce(sum(list_cost), 0)::DECIMAL(38,0)"
+        " FROM charges WHERE unit = 'bytes' AND usage_type <> ''"
+    ).fetchall()
+    return int(size), int(cost)
+
+
 def apart(con: DuckDBPyConnection) -> Table:
     """Return what is on network lines besides usage: credits, refunds, discounts, fees."""
     rows = con.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from datetime import date, datetime
 from pathlib import Path
@@ -9,10 +10,11 @@ from pathlib import Path
 import click
 
 from flowcost import clock
-from flowcost.bill import read
+from flowcost.bill import history, read
 from flowcost.bill.diagnose import diagnose
 from flowcost.bill.engine import MEMORY, engine
 from flowcost.bill.fixed import AllocateFixed
+from flowcost.bill.history import Record
 from flowcost.bill.rates import BASES, paid, rate_book, tiers
 from flowcost.bill.read import Bill
 from flowcost.bill.reconcile import reconcile
@@ -27,17 +29,18 @@ from flowcost.bill.report import (
     unbilled,
 )
 from flowcost.cli.options import emit, format_option, ledger_option, output_option
-from flowcost.errors import EXIT_FINDINGS
+from flowcost.errors import EXIT_FINDINGS, LedgerError, UsageError
 from flowcost.ledger import Ledger
 from flowcost.ledger.query import Table
 from flowcost.model import Finding
+from flowcost.views.reconciliation import document
 from flowcost.views.tables import binary, dollars, render, share
 
 SHOWN = ("meters", "days", "residuals", "unbilled", "apart", "rates", "tiers")
 
 
 @click.command()
-@click.argument("bills", metavar="BILL…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("bills", metavar="[BILL]…", nargs=-1, type=click.Path(path_type=Path))
 @ledger_option
 @click.option("--month", type=click.DateTime(["%Y-%m"]), help="Only this month, as 2026-11.")
 @click.option("--payer", default="", help="Only this payer account.")
@@ -71,6 +74,13 @@ SHOWN = ("meters", "days", "residuals", "unbilled", "apart", "rates", "tiers")
 @click.option(
     "--check", is_flag=True, help="Exit 1 if a meter differs from the bill by over 0.1 %."
 )
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the page: agreement, waterfall, residuals, history.",
+)
+@click.option("--history", "past", is_flag=True, help="Show what is on record; no BILL is read.")
+@click.option("--no-record", is_flag=True, help="Keep no record of this reconciliation.")
 @click.option("--memory", default=MEMORY, show_default=True, help="Beyond this, spill to disk.")
 @format_option
 @output_option
@@ -87,6 +97,9 @@ def command(
     rates_out: Path | None,
     rates_basis: str,
     check: bool,
+    html: Path | None,
+    past: bool,
+    no_record: bool,
     memory: str,
     form: str,
     output: Path | None,
@@ -94,9 +107,15 @@ def command(
     """Compare a bill with the ledger: CUR, Data Exports, FOCUS, or Cost Explorer answers.
 
     Every billed network line is split into attributed shares and named residuals, to the last
-    digit. Neither the bill nor the ledger is changed.
+    digit. Neither the bill nor the ledger is changed; a record of what was found is kept beside
+    the ledger (.bill), so that months can be compared.
     """
     ledger = Ledger.open(ledger_path)
+    if past == bool(bills):
+        raise UsageError("nothing to reconcile, or two things", hint="name a BILL, or --history")
+    if past:
+        _show_history(ledger, tenant, html, form, output)
+        return
     wanted = date(month.year, month.month, 1) if month else None
     with engine(memory) as con:
         bill = read(con, bills, payer=payer, month=wanted)
@@ -123,11 +142,58 @@ def command(
                 name: tables[name]() for name in ("meters", "residuals", "unbilled", "apart")
             }
             emit(_page(bill, summary(con), sections, findings), output)
+        how = AllocateFixed(allocate_fixed)
+        keeping = not no_record and how is AllocateFixed.NONE
+        record = None
+        if html or (keeping and len(bill.months) == 1):
+            record = history.of(con, bill, ledger, findings, tenant=tenant, now=clock.now())
+    if record:
+        _keep(ledger, record, html, write=keeping)
+    elif keeping:
+        click.echo("no record kept: name one --month of the bill", err=True)
     off = [one for one in findings if one.code.startswith("reconcile-")]
     if check and off:
         for one in off:
             click.echo(f"{one.code}: {one.subject}: {one.sample}", err=True)
         sys.exit(EXIT_FINDINGS)
+
+
+def _keep(ledger: Ledger, record: Record, html: Path | None, *, write: bool) -> None:
+    """Keep a record, and write its page; a ledger that cannot be written to is no error."""
+    if write:
+        try:
+            history.keep(ledger, record)
+        except OSError as error:
+            click.echo(f"no record kept: {error}", err=True)
+    if html:
+        _write(ledger, record, html)
+
+
+def _write(ledger: Ledger, record: Record, html: Path) -> None:
+    known = history.records(ledger, tenant=record.tenant)
+    if all(one.assembly != record.assembly for one in known):
+        known.insert(0, record)
+    month = f"{record.month:%Y-%m}"
+    words = ["flowcost", "reconcile", *record.files, "--ledger", str(ledger.root), "--month", month]
+    page = document(record, known, command=shlex.join(words), now=clock.now())
+    emit(page, html)
+    click.echo(f"{html}: written", err=True)
+
+
+def _show_history(
+    ledger: Ledger, tenant: str, html: Path | None, form: str, output: Path | None
+) -> None:
+    """Print what is on record, or write the page of the newest month of it."""
+    known = history.records(ledger, tenant=tenant or None)
+    if not known:
+        raise LedgerError(
+            f"{ledger.root}: no reconciliation is on record", hint="reconcile a BILL first"
+        )
+    if html:
+        _write(ledger, known[0], html)
+        return
+    table = history.listed(known)
+    emit(render(table.columns, table.rows, form), output)
 
 
 _TITLES = {

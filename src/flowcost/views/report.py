@@ -6,12 +6,8 @@ the exact value of every cell beside the rounded one that is shown.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import shlex
-from collections.abc import Sequence
 from datetime import datetime, timedelta
-from importlib.resources import files
 
 from msgspec import Struct, structs
 
@@ -21,6 +17,7 @@ from flowcost.ledger.findings import Noticed, findings
 from flowcost.ledger.query import Selection, Table, Totals, conversations, costs, totals, trend
 from flowcost.schema import Column
 from flowcost.views import summary
+from flowcost.views.document import render
 from flowcost.views.tables import NUMBERS, binary, dollars, human, plain, share
 
 FLOWS = 24  # links of the sankey that a reader can still tell apart
@@ -63,7 +60,9 @@ def build(ledger: Ledger, selection: Selection, *, title: str, now: datetime) ->
     found = totals(ledger, selection)
     before = _previous(ledger, selection)
     flows = costs(ledger, selection, by=("owner", "path", "other.owner"), limit=FLOWS)
-    return _page(
+    return render(
+        "report.html",
+        scripts=("echarts.min.js", "charts.js"),
         title=title,
         generated=clock.iso(now),
         sentence=_sentence(found, flows),
@@ -73,8 +72,20 @@ def build(ledger: Ledger, selection: Selection, *, title: str, now: datetime) ->
         command=_command(selection),
         sections=_sections(ledger, selection, found, flows),
         notices=[_notice(noticed) for noticed in findings(ledger, selection)],
+        bill=_bill(ledger, selection),
         version=__version__,
     )
+
+
+def _bill(ledger: Ledger, selection: Selection) -> object:
+    """Return the newest reconciliation on record of the interval; of everything, or not at all."""
+    # It is made of this page's own parts.
+    from flowcost.views.reconciliation import reconciliation, within  # noqa: PLC0415
+
+    if selection.where or selection.within:
+        return None
+    known = within(ledger, selection)
+    return reconciliation(known[0], known) if known else None
 
 
 def _sections(ledger: Ledger, selection: Selection, found: Totals, flows: Table) -> list[Section]:
@@ -257,30 +268,3 @@ def _command(selection: Selection) -> str:
     ):
         words += [option, value] if value else []
     return shlex.join(words)
-
-
-def _page(**context: object) -> str:
-    import jinja2  # noqa: PLC0415 - 30 ms that other views do not need
-
-    home = files("flowcost.views")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("flowcost.views"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    static = home / "static"
-    scripts = [(static / name).read_text() for name in ("echarts.min.js", "charts.js")]
-    return environment.get_template("report.html").render(
-        style=(static / "flowcost.css").read_text(),
-        scripts=scripts,
-        script_hashes=_hashes(scripts),
-        **context,
-    )
-
-
-def _hashes(scripts: Sequence[str]) -> str:
-    """Return the script sources of a Content-Security-Policy: these texts and no other."""
-    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
-    return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
