@@ -26,6 +26,7 @@ from flowcost.price.table import published_table
 from flowcost.resolve.rules import parse_owners, parse_zones
 from flowcost.server import application, process
 from flowcost.server.inbox import Inbox
+from flowcost.server.keeping import Keeping
 from flowcost.server.knowledge import Knowledge
 from flowcost.server.live import Live
 from flowcost.server.watching import Watching
@@ -117,9 +118,12 @@ def parts(config: Config, *, now: Callable[[], datetime] = clock.now) -> Iterato
         live.start()
         held.callback(live.close)
         alerting.start()
+        keeping = Keeping(ledger, config.retention, lateness=config.live.lateness, now=now)
+        keeping.start()
+        held.callback(keeping.close)
         instruments = Instruments()
         yield Service(
-            ledger=ledger,
+            ledger=Ledger(ledger.root, shared=True),
             inbox=CountedInbox(inbox, instruments),
             live=live,
             clusters=watching,

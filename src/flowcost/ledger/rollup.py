@@ -8,7 +8,7 @@ is lost but the detail.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -34,22 +34,24 @@ _ROW = ("hour", "local_id", "remote_id", "local_address", "remote_address")
 _CONTEXT = tuple(c.name for c in CHARGES if c.name not in (*_SUMMED, *_ROW))
 
 
-def roll_up(ledger: Ledger, *, closed_before: datetime, tenant: str = "") -> list[Partition]:
+def roll_up(
+    ledger: Ledger, *, closed_before: datetime, stopped: Callable[[], bool] = lambda: False
+) -> list[Partition]:
     """Roll up every day whose hours before `closed_before` changed since; return those days.
 
-    Days whose hours were pruned stay as they are.
+    Days whose hours were pruned stay as they are. `stopped` is asked between two days.
 
     Raises:
         LedgerError: a roll-up cannot be written; those written before it stand.
     """
     retired = ledger.shelves.retired()
     days: dict[Partition, list[Held]] = {}
-    for held in ledger.shelves.hours.held(None, closed_before, tenant=tenant):
+    for held in ledger.shelves.hours.held(None, closed_before):
         hour = held.partition.hour
         if not retired.has(hour):
             day = Partition(held.partition.tenant, held.partition.cluster, clock.day_of(hour))
             days.setdefault(day, []).append(held)
-    return [day for day, hours in days.items() if _roll_day(ledger, day, hours)]
+    return [day for day, hours in days.items() if not stopped() and _roll_day(ledger, day, hours)]
 
 
 def _roll_day(ledger: Ledger, day: Partition, hours: Sequence[Held]) -> bool:

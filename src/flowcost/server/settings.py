@@ -70,7 +70,11 @@ class Inbox(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Retention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[retention]`: how long what agents posted is kept beside the ledger."""
+    """`[retention]`: how long what is kept.
+
+    Raises:
+        ValueError: hours go before late segments are refused, or days before hours.
+    """
 
     minutes: Annotated[timedelta, Meta(description="flows as posted, for per-minute answers")] = (
         timedelta(days=3)
@@ -81,6 +85,18 @@ class Retention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     identities: Annotated[
         timedelta, Meta(description="who had an address, after the cluster took it back")
     ] = timedelta(days=40)
+    hours: Annotated[
+        timedelta, Meta(description="hours of the ledger; then each day is kept as one")
+    ] = timedelta(days=93)
+    days: Annotated[
+        timedelta | None, Meta(description="days of the ledger; not given is for ever")
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.hours < self.late + timedelta(days=1):
+            raise ValueError("hours is to be a day longer than late: what is late changes its hour")
+        if self.days is not None and self.days < self.hours:
+            raise ValueError("days is to be longer than hours")
 
 
 class Cluster(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
