@@ -48,20 +48,22 @@ class Known:
     is_open = False
 
     def __init__(self, principal, provider=None):
-        self._principal, self.provider = principal, provider
+        self.who, self.provider = principal, provider
 
     async def principal(self, asking):
-        return self._principal
+        return self.who
 
 
-def console(ledger, principal=VIEWER, provider=None, **parts):
-    """Return the console as an ASGI application."""
-    stands_on = service(ledger, access=Known(principal, provider), **parts)
-    return Starlette(
+def console(ledger, principal=VIEWER, provider=None, *, with_access=False, **parts):
+    """Return the console as an ASGI application; with its access, to change who asks."""
+    access = Known(principal, provider)
+    stands_on = service(ledger, access=access, **parts)
+    app = Starlette(
         routes=[*routes(stands_on), Route("/broken", _broken)],
         middleware=[Middleware(Authentication, service=stands_on)],
         exception_handlers=problems.HANDLERS,
     )
+    return (app, access) if with_access else app
 
 
 def _broken(request):

@@ -133,6 +133,7 @@
     },
   });
 
+  const seriesColor = (name) => (PATHS.includes(name) ? pathColor(name) : color("accent"));
   const stacked = (rows, names, first) =>
     names.map((name, index) => ({
       name,
@@ -140,7 +141,7 @@
       stack: "all",
       barMaxWidth: 36,
       barCategoryGap: "18%",
-      itemStyle: { color: pathColor(name) },
+      itemStyle: { color: seriesColor(name) },
       data: rows.map((row) => (row[first + index].dataset.exact === undefined ? null : size(row[first + index]))),
     }));
 
@@ -262,7 +263,7 @@
     chart.setOption(
       {
         animation: false,
-        aria: { enabled: true, label: { enabled: false }, decal: { show: place.dataset.chart === "bars" } },
+        aria: { enabled: true, label: { enabled: false }, decal: { show: place.dataset.chart === "bars" && option.series.length > 1 } },
         ...option,
         tooltip: {
           confine: true,

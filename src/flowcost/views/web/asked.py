@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from datetime import datetime
+from typing import TypeVar
 
 from msgspec import Struct, structs
 from starlette.requests import Request
@@ -11,10 +13,14 @@ from flowcost.access.principal import Principal, Role
 from flowcost.ledger import Ledger
 from flowcost.ledger.query import Selection
 from flowcost.ledger.span import span
+from flowcost.ledger.state import state
 from flowcost.views.api.guard import require, within
 from flowcost.views.service import Service
+from flowcost.views.web.answers import Answers
 from flowcost.views.web.question import WHOLE, Question, decode
 from flowcost.views.web.window import Window, resolved
+
+T = TypeVar("T")
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -31,6 +37,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     window: Window | None
     selection: Selection
     now: datetime
+    answers: Answers
+    states: dict[tuple[datetime | None, datetime | None], str]
 
     @property
     def ledger(self) -> Ledger:
@@ -46,6 +54,18 @@ class Asked(Struct, frozen=True, kw_only=True):
             return None
         return structs.replace(self.selection, start=self.window.before, end=self.window.start)
 
+    def answer(self, ask: Callable[..., T], selection: Selection, **options: Hashable) -> T:
+        """Return `ask(ledger, selection, **options)`, kept for as long as it is true.
+
+        Kept answers are shared: nobody may change one.
+        """
+        span_asked = selection.start, selection.end
+        if span_asked not in self.states:  # a page asks many things of the same hours
+            self.states[span_asked] = state(self.ledger, *span_asked, tenant=self.principal.tenant)
+        hours = self.states[span_asked]
+        question = (ask.__name__, hours, selection, tuple(options.items()))
+        return self.answers.of(question, lambda: ask(self.ledger, selection, **options))
+
     def pinned(self) -> Question:
         """Return the question with its interval in place of a preset: what a link must say."""
         if self.window is None:
@@ -57,7 +77,7 @@ class Asked(Struct, frozen=True, kw_only=True):
         return structs.replace(self.selection, where=where)
 
 
-def asked(request: Request, service: Service) -> Asked:
+def asked(request: Request, service: Service, answers: Answers) -> Asked:
     """Return what a request asks.
 
     Raises:
@@ -86,4 +106,6 @@ def asked(request: Request, service: Service) -> Asked:
         window=window,
         selection=selection,
         now=service.now(),
+        answers=answers,
+        states={},
     )

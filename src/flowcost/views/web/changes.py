@@ -6,18 +6,18 @@ alone is looked up in the other, so that no change is against a guess of nothing
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from msgspec import Struct, structs
 
-from flowcost.ledger import Ledger
 from flowcost.ledger import filter as language
 from flowcost.ledger.filter import And, In
 from flowcost.ledger.keys import find
 from flowcost.ledger.query import OTHER, Selection, Table, costs
 from flowcost.schema import Column
 from flowcost.views.tables import plain
+from flowcost.views.web.asked import Asked
 
 CANDIDATES = 100  # rows of either interval among which the largest changes are sought
 
@@ -52,37 +52,29 @@ class Comparison(Struct, frozen=True):
     compared: bool = True
 
 
-def compared(
-    ledger: Ledger,
-    selection: Selection,
-    before: Selection | None,
-    *,
-    by: Sequence[str],
-    measure: str,
-    sort: str = "",
-    top: int,
-) -> Comparison:
-    """Return the `top` rows of `selection`, the rest as `(other)`, against those of `before`.
+def compared(asked: Asked, before: Selection | None, *, by: tuple[str, ...]) -> Comparison:
+    """Return the rows of what is asked, the rest as `(other)`, against those of `before`.
 
-    `measure` is `list_cost` or `bytes` and ranks rows and changes; `before` is None where there
-    is nothing to compare with.
+    Money or bytes ranks rows and changes; `before` is None where nothing is to compare with.
     """
+    sort, top = asked.question.sort, asked.question.top
+    measure = "bytes" if asked.question.measure == "bytes" else "list_cost"
     ranked = f"-{measure}"
     most = max(top, CANDIDATES)
-    table = costs(ledger, selection, by=by, sort=sort or ranked, limit=most)
+    table = asked.answer(costs, asked.selection, by=by, sort=sort or ranked, limit=most)
     if before is None:
         return Comparison(_cut(table, top), {}, [], compared=False)
     now = _amounts(table)
-    was = _amounts(costs(ledger, before, by=by, sort=ranked, limit=CANDIDATES))
-    was |= _looked_up(ledger, before, by, known=was, of=now)
-    both = now | _looked_up(ledger, selection, by, known=now, of=was)
+    was = _amounts(asked.answer(costs, before, by=by, sort=ranked, limit=CANDIDATES))
+    was |= _looked_up(asked, before, by, known=was, of=now)
+    both = now | _looked_up(asked, asked.selection, by, known=now, of=was)
     return Comparison(_cut(table, top), was, _moves(both, was, measure))
 
 
 def _looked_up(
-    ledger: Ledger,
+    asked: Asked,
     selection: Selection,
-    by: Sequence[str],
+    by: tuple[str, ...],
     *,
     known: dict[Keys, Amount],
     of: Collection[Keys],
@@ -95,10 +87,10 @@ def _looked_up(
     key = find(by[0])
     column = Column(key.name, key.type, key.doc)
     values = sorted({str(plain(column, keys[0])) for keys in wanted})
-    asked = In(by[0], tuple(values))
+    one_of = In(by[0], tuple(values))
     tree = language.parse(selection.where)
-    where = language.show(asked if tree is None else And((tree, asked)))
-    table = costs(ledger, structs.replace(selection, where=where), by=by)
+    where = language.show(one_of if tree is None else And((tree, one_of)))
+    table = asked.answer(costs, structs.replace(selection, where=where), by=by)
     return {keys: amount for keys, amount in _amounts(table).items() if keys in wanted}
 
 

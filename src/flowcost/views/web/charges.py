@@ -44,10 +44,10 @@ def show(request: Request, asked: Asked) -> Response:
     if bar.trouble or asked.window is None:
         status = 400 if bar.trouble else 200
         return page(request, "charges.html", asked=asked, bar=bar, rows=None, status=status)
-    found = totals(asked.ledger, asked.selection)
+    found = asked.answer(totals, asked.selection)
     if not found.days:
         return page(request, "nothing.html", asked=asked, bar=bar, action=ladder.CHARGES)
-    explained = explain(asked.ledger, asked.selection, top=asked.question.top + 1)
+    explained = asked.answer(explain, asked.selection, top=asked.question.top + 1)
     return page(
         request,
         "charges.html",

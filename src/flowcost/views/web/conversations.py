@@ -25,18 +25,10 @@ def show(request: Request, asked: Asked) -> Response:
     if bar.trouble or asked.window is None:
         status = 400 if bar.trouble else 200
         return page(request, "conversations.html", asked=asked, bar=bar, rows=None, status=status)
-    found = totals(asked.ledger, asked.selection)
+    found = asked.answer(totals, asked.selection)
     if not found.days:
         return page(request, "nothing.html", asked=asked, bar=bar, action=PAGE)
-    rows = compared(
-        asked.ledger,
-        asked.selection,
-        asked.before,
-        by=KEYS,
-        measure="bytes" if asked.question.measure == "bytes" else "list_cost",
-        sort=asked.question.sort,
-        top=asked.question.top,
-    )
+    rows = compared(asked, asked.before, by=KEYS)
     return page(
         request,
         "conversations.html",

@@ -28,7 +28,7 @@ def show(request: Request, asked: Asked) -> Response:
     if bar.trouble or asked.window is None:
         status = 400 if bar.trouble else 200
         return page(request, "coverage.html", asked=asked, bar=bar, figures=None, status=status)
-    found = totals(asked.ledger, asked.selection)
+    found = asked.answer(totals, asked.selection)
     if not found.days:
         return page(request, "nothing.html", asked=asked, bar=bar, action=PAGE)
     gaps = _gaps(asked, asked.window)
@@ -98,7 +98,7 @@ def _ranges(hours: list[datetime]) -> list[str]:
 
 def _gaps(asked: Asked, window: Window) -> list[datetime]:
     """Return the hours of the interval in which the tenant has no charge at all."""
-    table = costs(asked.ledger, asked.narrowed(""), by=("hour",), sort="hour")
+    table = asked.answer(costs, asked.narrowed(""), by=("hour",), sort="hour")
     seen = {row[0].replace(tzinfo=UTC) for row in table.rows}
     hours = (window.end - window.start) // clock.HOUR
     return [at for n in range(hours) if (at := window.start + n * clock.HOUR) not in seen]

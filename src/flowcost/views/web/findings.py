@@ -52,7 +52,7 @@ def show(request: Request, asked: Asked) -> Response:
     if bar.trouble or asked.window is None:
         status = 400 if bar.trouble else 200
         return page(request, "findings.html", asked=asked, bar=bar, found=None, status=status)
-    items = [_item(asked, noticed) for noticed in findings(asked.ledger, asked.selection)]
+    items = [_item(asked, noticed) for noticed in asked.answer(findings, asked.selection)]
     return page(
         request,
         "findings.html",

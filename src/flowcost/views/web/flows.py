@@ -32,7 +32,7 @@ def flows(asked: Asked, found: Totals) -> Grid:
     """Return the largest flows; each row knows the rates and rules of its charges."""
     by_bytes = asked.question.measure == "bytes"
     sort = sort_of(structs.replace(asked.question, sort=""))
-    table = costs(asked.ledger, asked.selection, by=KEYS, sort=sort, limit=FLOWS)
+    table = asked.answer(costs, asked.selection, by=KEYS, sort=sort, limit=FLOWS)
     why = _reasons(asked, sort)
     whole = found.bytes if by_bytes else found.list_cost
     return Grid(
@@ -88,7 +88,7 @@ def narrowed(asked: Asked, values: dict[str, str], page: str = ladder.OVERVIEW) 
 def _reasons(asked: Asked, sort: str) -> dict[tuple[object, ...], list[tuple[str, str]]]:
     """Return the rates and rules of each flow, dearest first."""
     keys = (*KEYS, "rate", "rule")
-    table = costs(asked.ledger, asked.selection, by=keys, sort=sort, limit=REASONS, offset=0)
+    table = asked.answer(costs, asked.selection, by=keys, sort=sort, limit=REASONS, offset=0)
     found: dict[tuple[object, ...], list[tuple[str, str]]] = {}
     for owner, path, other, rate, rule, *_ in table.rows:
         found.setdefault((owner, path, other), []).append((rate, rule))

@@ -21,7 +21,7 @@ def listing(
     asked: Asked,
     name: str,
     title: str,
-    by: Sequence[str],
+    by: tuple[str, ...],
     *,
     text: str = "",
     where: str = "",
@@ -32,7 +32,7 @@ def listing(
     """Return costs by `by`, largest in bytes first, with each row's share of the table's bytes."""
     inner = structs.replace(asked.question, filter=_both(asked.question.filter, where))
     asked = structs.replace(asked, question=inner, selection=asked.narrowed(inner.filter))
-    table = costs(asked.ledger, asked.selection, by=by, sort="-bytes", limit=limit)
+    table = asked.answer(costs, asked.selection, by=by, sort="-bytes", limit=limit)
     names = len(by)
     whole = sum(row[names] for row in table.rows)
     rows = []

@@ -41,20 +41,12 @@ def show(request: Request, asked: Asked) -> Response:
     if bar.trouble or asked.window is None:
         status = 400 if bar.trouble else 200
         return page(request, "overview.html", asked=asked, bar=bar, sentence=None, status=status)
-    found = totals(asked.ledger, asked.selection)
+    found = asked.answer(totals, asked.selection)
     if not found.days:
         return page(request, "nothing.html", asked=asked, bar=bar, action=ladder.OVERVIEW)
-    before = totals(asked.ledger, asked.before) if asked.before else None
+    before = asked.answer(totals, asked.before) if asked.before else None
     comparable = asked.before if before and before.days else None
-    rows = compared(
-        asked.ledger,
-        asked.selection,
-        comparable,
-        by=asked.question.by,
-        measure="bytes" if asked.question.measure == "bytes" else "list_cost",
-        sort=asked.question.sort,
-        top=asked.question.top,
-    )
+    rows = compared(asked, comparable, by=asked.question.by)
     return page(
         request,
         "overview.html",

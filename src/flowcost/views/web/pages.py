@@ -30,6 +30,7 @@ from flowcost.views.web import (
     reconcile,
     same,
 )
+from flowcost.views.web.answers import Answers
 from flowcost.views.web.asked import Asked, asked
 from flowcost.views.web.frame import HEADERS, THEMES, page
 from flowcost.views.web.question import address
@@ -59,24 +60,26 @@ PARTS: dict[str, Show] = {
 
 def routes(service: Service) -> list[BaseRoute]:
     """Return the routes of all pages."""
+    answer = partial(_answer, service=service, answers=Answers())
     return [
-        *(
-            Route(path, partial(_answer, service=service, show=show, canonical=True))
-            for path, show in PAGES.items()
-        ),
-        *(
-            Route(path, partial(_answer, service=service, show=show))
-            for path, show in PARTS.items()
-        ),
+        *(Route(path, partial(answer, show=show, canonical=True)) for path, show in PAGES.items()),
+        *(Route(path, partial(answer, show=show)) for path, show in PARTS.items()),
         Route("/help", _help),
         Route("/theme", _theme, methods=["POST"]),
         Route("/incidents/{id}", partial(_moved, service=service), methods=["POST"]),
     ]
 
 
-def _answer(request: Request, *, service: Service, show: Show, canonical: bool = False) -> Response:
+def _answer(
+    request: Request,
+    *,
+    service: Service,
+    answers: Answers,
+    show: Show,
+    canonical: bool = False,
+) -> Response:
     try:
-        found = asked(request, service)
+        found = asked(request, service, answers)
         if canonical:
             spelled = address(request.url.path, found.question)
             if spelled != _given(request):

@@ -40,7 +40,7 @@ def show(request: Request, asked: Asked) -> Response:
     if bar.trouble or asked.window is None:
         status = 400 if bar.trouble else 200
         return page(request, "rates.html", asked=asked, bar=bar, rows=None, status=status)
-    found = rates_used(asked.ledger, asked.selection)
+    found = asked.answer(rates_used, asked.selection)
     whole = sum(each.list_cost for each in found)
     today = asked.now.date()
     ages = [(today - each.rate.checked_on).days for each in found if each.rate]

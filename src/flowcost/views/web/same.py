@@ -117,7 +117,7 @@ def download(request: Request, asked: Asked) -> Response:
     if form not in FORMS:
         raise NotFoundError(f"no format {form}", hint=f"one of {', '.join(FORMS)}")
     question = asked.question
-    table = costs(asked.ledger, asked.selection, by=question.by, sort=sort_of(question))
+    table = asked.answer(costs, asked.selection, by=question.by, sort=sort_of(question))
     body = render(table.columns, table.rows, form)
     name = f"flowcost-{'-'.join(question.by)}.{form}"
     headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}

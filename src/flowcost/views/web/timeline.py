@@ -56,7 +56,7 @@ def timeline(asked: Asked, window: Window, page: str = ladder.OVERVIEW) -> Grid:
 
 
 def _amounts(asked: Asked, window: Window, *, by_bytes: bool) -> dict[datetime, dict[str, int]]:
-    table = trend(asked.ledger, asked.selection, step=window.step, by=("path",))
+    table = asked.answer(trend, asked.selection, step=window.step, by=("path",))
     found: dict[datetime, dict[str, int]] = {}
     for when, path, size, cost, _ in table.rows:
         found.setdefault(_instant(when), {})[path] = size if by_bytes else cost
@@ -70,7 +70,7 @@ def _earlier(asked: Asked, window: Window, *, by_bytes: bool) -> dict[int, int]:
     earlier = steps(structs.replace(window, start=window.before, end=window.start))
     places = {start: index for index, start in enumerate(earlier)}
     found = {}
-    for when, size, cost, _ in trend(asked.ledger, asked.before, step=window.step).rows:
+    for when, size, cost, _ in asked.answer(trend, asked.before, step=window.step).rows:
         place = places.get(_instant(when))
         if place is not None:
             found[place] = size if by_bytes else cost
