@@ -15,6 +15,7 @@ from msgspec import Struct
 from flowcost import money
 from flowcost.address import unpack
 from flowcost.ledger.query import EVERYTHING, Selection, opened, scanned
+from flowcost.ledger.reread import reread
 from flowcost.ledger.store import Ledger
 from flowcost.schema import CHARGES, IDENTITY_FIELDS, attribute_name
 
@@ -70,6 +71,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     arithmetic: str
 
 
+@reread
 def explain(
     ledger: Ledger, selection: Selection = EVERYTHING, *, top: int = 5
 ) -> list[Explanation]:

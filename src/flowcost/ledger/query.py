@@ -20,6 +20,7 @@ from flowcost.ledger import condition, keys
 from flowcost.ledger.ends import UNATTRIBUTED
 from flowcost.ledger.filter import And, Expression, parse, used
 from flowcost.ledger.levels import FINEST, Detail, detail_of
+from flowcost.ledger.reread import reread
 from flowcost.ledger.store import Ledger
 from flowcost.model import Path, Provenance
 from flowcost.schema import Column
@@ -144,6 +145,7 @@ class Scan(Struct, frozen=True, kw_only=True):
         return f"{keys.joins(what, self.where)} WHERE {self.where}"
 
 
+@reread
 def costs(
     ledger: Ledger,
     selection: Selection = EVERYTHING,
@@ -206,6 +208,7 @@ def trend(
     return costs(ledger, selection, by=(step, *by), sort=step)
 
 
+@reread
 def totals(ledger: Ledger, selection: Selection = EVERYTHING) -> Totals:
     """Return what the selection adds up to."""
     owner = keys.find("owner", selection.attribute_by).sql

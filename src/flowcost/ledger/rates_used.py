@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from flowcost.ledger.explain import RateUsed
 from flowcost.ledger.query import EVERYTHING, Selection, opened, scanned
+from flowcost.ledger.reread import reread
 from flowcost.ledger.store import Ledger
 
 _FIELDS = tuple(RateUsed.__struct_fields__)
@@ -29,6 +30,7 @@ class Applied(Struct, frozen=True, kw_only=True):
     list_cost: int
 
 
+@reread
 def rates_used(ledger: Ledger, selection: Selection = EVERYTHING) -> list[Applied]:
     """Return every rate that priced a charge of the selection, dearest first.
 

@@ -19,6 +19,7 @@ from flowcost.ledger import condition, keys
 from flowcost.ledger.ends import RECEIVER, SENDER
 from flowcost.ledger.levels import Detail
 from flowcost.ledger.query import Selection, opened
+from flowcost.ledger.reread import reread
 from flowcost.ledger.store import Ledger
 from flowcost.model import EndKind, Path, Provenance
 
@@ -86,6 +87,7 @@ class Sent(Struct, frozen=True, kw_only=True):
     bytes: int
 
 
+@reread
 def transmissions(ledger: Ledger, selection: Selection, *, by: Sequence[str]) -> list[Sent]:
     """Return what was sent in the selection's time, by fields of `Sent`; its filter is not used.
 

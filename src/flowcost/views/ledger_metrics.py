@@ -21,6 +21,7 @@ from flowcost import clock
 from flowcost.ledger import Ledger
 from flowcost.ledger.levels import Detail
 from flowcost.ledger.query import Selection, costs, opened, totals
+from flowcost.ledger.reread import reread
 from flowcost.ledger.state import state
 from flowcost.views import series
 
@@ -100,6 +101,7 @@ class LedgerMetrics:
             share = [((selection.tenant or "",), Fraction(part, day.bytes))] if day.bytes else []
             yield one.family(share)
 
+    @reread
     def _rates(self, selection: Selection, now: datetime) -> Metric:
         """Return since when each source of this month's rates was not read again."""
         start, end = _windows(now)["month"]
