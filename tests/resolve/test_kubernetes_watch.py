@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import resource
+import sqlite3
 import time
 from pathlib import Path
 
 import pytest
+from benchmarks import gen_cluster
 from benchmarks.kubernetes_server import answered, html, lines, refuse, silent
 
 from flowcost.address import pack
 from flowcost.clock import parse
-from flowcost.resolve import recorded
+from flowcost.resolve import kubernetes_watch, recorded
+from flowcost.resolve.chronicle import Chronicle
 from flowcost.resolve.inventory import Inventory
 from flowcost.resolve.kubernetes_facts import RESOURCES
 from flowcost.resolve.kubernetes_watch import Patience
@@ -377,15 +381,15 @@ RECORDED = Path(__file__).parent / "kube_apiserver_1_34"
 def test_what_a_real_api_server_said(world):
     """Lists and watches of Kubernetes 1.34.3, recorded by `tests.resolve.kube_apiserver`."""
     world.server.version = 1000
-    for resource in RESOURCES:
-        said = json.loads((RECORDED / f"{resource.name}.json").read_text())
+    for one in RESOURCES:
+        said = json.loads((RECORDED / f"{one.name}.json").read_text())
         pages = [answered(json.dumps(page).encode()) for page in said["pages"]]
-        world.server.fault("list", resource.name, *pages)
+        world.server.fault("list", one.name, *pages)
         stream = [line.encode() + b"\n" for line in said["watch"]]
         gone = json.dumps(said["gone"]).encode() + b"\n"
-        world.server.fault("watch", resource.name, lines(*stream, cut=False))
-        if resource.name == "pods":
-            world.server.fault("watch", resource.name, lines(gone))
+        world.server.fault("watch", one.name, lines(*stream, cut=False))
+        if one.name == "pods":
+            world.server.fault("watch", one.name, lines(gone))
     world.at = parse("2026-11-25T19:50:00Z")
     world.start()
     # Pods are listed again after the 410, and then there are none.
@@ -405,3 +409,57 @@ def test_what_a_real_api_server_said(world):
     assert (who.k8s_workload_kind, who.k8s_workload_name) == ("Deployment", "cart")
     assert (who.cloud_availability_zone, who.service_name) == ("use1-az1", "cart")
     assert (who.stage, who.owner_team) == ("prod", "basket")
+
+
+def test_a_disk_that_fails_is_told_and_waited_out(world, monkeypatch):
+    failing = [True]
+    commit = Chronicle.commit
+
+    def broken(self) -> None:
+        if failing[0] and self._begun:
+            raise sqlite3.OperationalError("database or disk is full")
+        commit(self)
+
+    monkeypatch.setattr(Chronicle, "commit", broken)
+    world.server.put("pods", pod("a", "10.1.0.1", minute(-60)))
+    world.start(ready=False)
+    world.until(lambda: world.state.watch == "broken")
+    assert "disk is full" in world.state.error
+    failing[0] = False
+    world.until(lambda: world.state.watch == "watching")
+    assert world.pod_at("10.1.0.1", minute(0)) == "a"
+    failing[0] = True
+    world.server.put("pods", pod("b", "10.1.0.2", minute(-60)))
+    world.until(lambda: world.state.watch == "broken")
+    failing[0] = False
+    world.until(lambda: world.pod_at("10.1.0.2", minute(0)) == "b")
+    assert world.pod_at("10.1.0.1", minute(0)) == "a"
+
+
+def test_a_fault_of_our_own_is_told_and_does_not_end_the_watch(world, monkeypatch):
+    def fault(handler, query) -> bool:
+        monkeypatch.setattr(kubernetes_watch, "sighting", raising)
+        return False
+
+    def raising(*_: object):
+        monkeypatch.setattr(kubernetes_watch, "sighting", sighting)
+        raise RuntimeError("a fault")
+
+    sighting = kubernetes_watch.sighting
+    world.server.put("pods", pod("a", "10.1.0.1", minute(-60)))
+    world.server.fault("list", "pods", fault)
+    world.start(ready=False)
+    world.until(lambda: world.pod_at("10.1.0.1", minute(0)) == "a")
+
+
+@pytest.mark.slow
+def test_fifty_thousand_pods(world):
+    gen_cluster.fill(world.server, 50_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    world.start(ready=False, page=500)
+    world.until(lambda: world.state.watch == "watching", 300)
+    assert world.state.pods == 50_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 << 10  # KiB
+    who = world.who(gen_cluster.address(4711), parse("2026-11-25T09:00:00Z"))
+    assert who.k8s_pod_uid == gen_cluster.uid(4711)
+    assert (who.k8s_workload_kind, who.service_name) == ("Deployment", "app-235")

@@ -133,8 +133,9 @@ class Recorder:
         while not self._closing.is_set():
             try:
                 self._session()
-            except (OSError, sqlite3.Error) as error:
-                LOG.warning("%s: %s", self.folder, error)
+            except Exception as error:
+                expected = isinstance(error, OSError | sqlite3.Error)
+                LOG.exception("%s: %s", self.folder, error, exc_info=None if expected else error)
                 self._state = replace(self._state, watch="broken", error=f"{self.folder}: {error}")
                 self._closing.wait(self._patience.first * 4)
 

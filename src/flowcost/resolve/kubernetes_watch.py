@@ -7,6 +7,7 @@ else that breaks is waited out, twice as long each time, with jitter, and resume
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -23,6 +24,7 @@ from flowcost.resolve.chronicle import Sighting
 from flowcost.resolve.kubernetes_api import PAGE, ApiServer, ExpiredError, Watching
 from flowcost.resolve.kubernetes_facts import Resource, end_of, sighting
 
+LOG = logging.getLogger("flowcost.kubernetes")
 _ADDED, _DELETED, _BOOKMARK, _ERROR = "ADDED", "DELETED", "BOOKMARK", "ERROR"
 _GONE = 410
 _CATCHING_UP = 2.0  # seconds in which a new watch tells what it missed
@@ -184,14 +186,21 @@ class Follower:
                 self._version = ""
                 wait = self._wait() if self._attempts else 0.0
                 self._attempts += 1
-            except FlowcostError as error:
+            except Exception as error:  # noqa: BLE001 - nobody else would take this thread's place
                 if self._closing.is_set():
                     return
-                self._tell(self.resource, Broken(self._now(), str(error)))
-                asked = error.retry_after_s if isinstance(error, BusyError) else 0.0
-                wait = max(self._wait(), asked)
-                self._attempts += 1
+                wait = self._failed(error)
             self._closing.wait(wait)
+
+    def _failed(self, error: Exception) -> float:
+        """Tell what is wrong, and return how long to wait before the next attempt."""
+        if not isinstance(error, FlowcostError):
+            LOG.error("watch of %s", self.resource.name, exc_info=error)
+        self._tell(self.resource, Broken(self._now(), str(error) or type(error).__name__))
+        asked = error.retry_after_s if isinstance(error, BusyError) else 0.0
+        wait = max(self._wait(), asked)
+        self._attempts += 1
+        return wait
 
     def _wait(self) -> float:
         longest = min(self._patience.most, self._patience.first * 2 ** min(self._attempts, 16))
@@ -251,7 +260,7 @@ class Follower:
                 try:
                     event = self._events.decode(line)
                     if event.type == _ERROR:
-                        raise self._failed(event.object)
+                        raise self._refusal(event.object)
                     version = self._change(event, changes) or version
                 except msgspec.MsgspecError as error:
                     raise self._server.nonsense(self.resource, line, str(error)) from None
@@ -291,7 +300,7 @@ class Follower:
     def _marked(self, event: _Event) -> str:
         return msgspec.json.decode(event.object, type=_Marked).metadata.resource_version
 
-    def _failed(self, raw: msgspec.Raw) -> Exception:
+    def _refusal(self, raw: msgspec.Raw) -> Exception:
         status = msgspec.json.decode(raw, type=_Status)
         if status.code == _GONE:
             return ExpiredError(status.message)
