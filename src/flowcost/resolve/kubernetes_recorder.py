@@ -134,8 +134,9 @@ class Recorder:
             try:
                 self._session()
             except Exception as error:
-                expected = isinstance(error, OSError | sqlite3.Error)
-                LOG.exception("%s: %s", self.folder, error, exc_info=None if expected else error)
+                # A full disk needs no traceback.
+                strange = None if isinstance(error, OSError | sqlite3.Error) else error
+                LOG.error("%s: %s", self.folder, error, exc_info=strange)  # noqa: TRY400
                 self._state = replace(self._state, watch="broken", error=f"{self.folder}: {error}")
                 self._closing.wait(self._patience.first * 4)
 
