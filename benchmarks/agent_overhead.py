@@ -6,8 +6,9 @@ Every round runs all variants in random order, so that drift of the machine hits
 
     none        nothing attached
     empty       cgroup_skb programs that only pass
-    flowcost    the shipped programs
-    confined    the same, loaded without CAP_PERFMON: the kernel adds speculation barriers
+    flowcost    the shipped programs, after a drain: what goes on has its own place
+    cold        the same before the first drain: every flow is searched for
+    confined    as flowcost, loaded without CAP_PERFMON: the kernel adds speculation barriers
     tc pods     a TC program on the two pod interfaces, both directions
     tc all      the same on all interfaces of both nodes
 """
@@ -28,8 +29,9 @@ from pathlib import Path
 
 from flowcost.agent import bpf_syscall as bpf
 from flowcost.agent import host, loader
-from flowcost.agent.drained import COUNTERS, KEY4
+from flowcost.agent.drained import COUNTERS, KEY4, Table
 from flowcost.agent.elf import Object
+from flowcost.agent.hot import Places, busiest
 from flowcost.agent.programs import ATTACH, Settings, attach_links, load_programs
 
 HERE = Path(__file__).parent
@@ -129,6 +131,8 @@ class Variants:
         settings = Settings()
         self.maps = loader.create_maps(settings.sized(loader.shapes(flow)))
         self.flowcost = load_programs(flow, self.maps, settings)
+        self.cold_maps = loader.create_maps(settings.sized(loader.shapes(flow)))
+        self.cold = load_programs(flow, self.cold_maps, settings)
         full = effective()
         effective(1 << host.CAPABILITIES["CAP_BPF"] | 1 << host.CAPABILITIES["CAP_NET_ADMIN"])
         self.confined = load_programs(flow, self.maps, settings)
@@ -152,7 +156,7 @@ class Variants:
     @contextlib.contextmanager
     def attached(self, variant: str):
         links: list[int] = []
-        if variant in ("empty", "flowcost", "confined"):
+        if variant in ("empty", "flowcost", "cold", "confined"):
             links += attach_links(self.cgroup, getattr(self, variant), None).values()
         elif variant.startswith("tc"):
             for end, name in self.interfaces[: 2 if variant == "tc pods" else 4]:
@@ -174,9 +178,19 @@ class Variants:
     def clear(self) -> None:
         keys, _ = bpf.map_read(self.tc_maps["flows"], 44, 32)
         bpf.map_delete(self.tc_maps["flows"], keys, 44)
-        for name in ("flows4_a", "flows4_b"):
-            keys, _ = bpf.map_read(self.maps[name], KEY4.size, COUNTERS.size)
-            bpf.map_delete(self.maps[name], keys, KEY4.size)
+        for maps in (self.maps, self.cold_maps):
+            keys, _ = bpf.map_read(maps["flows4_a"], KEY4.size, COUNTERS.size)
+            bpf.map_delete(maps["flows4_a"], keys, KEY4.size)
+
+    def expect(self, traffic: Traffic, kinds: list[str]) -> None:
+        """Do what a drain does after some seconds of this traffic."""
+        with contextlib.ExitStack() as held:
+            links = attach_links(self.cgroup, self.flowcost, None)
+            held.callback(lambda: [os.close(link) for link in links.values()])
+            for kind in kinds:
+                traffic.run(KINDS[kind], 0.2)
+        table = Table(*bpf.map_read(self.maps["flows4_a"], KEY4.size, COUNTERS.size))
+        Places(self.maps["hot_a"]).give(busiest(table))
 
     def programs(self, variant: str) -> dict[str, int]:
         if variant.startswith("tc"):
@@ -185,8 +199,8 @@ class Variants:
 
 
 class Traffic:
-    def __init__(self, program: Path, cgroup: Path) -> None:
-        self.program, self.cgroup = program, cgroup
+    def __init__(self, program: Path, cgroup: Path, *, realtime: bool) -> None:
+        self.program, self.cgroup, self.realtime = program, cgroup, realtime
         self.server = self.start("b", "server", "5001")
         assert self.server.stdout.readline() == "ready\n"
 
@@ -194,6 +208,8 @@ class Traffic:
         def place() -> None:
             (self.cgroup / "cgroup.procs").write_text("0")
             os.sched_setaffinity(0, {CPU})
+            if self.realtime:
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
         return subprocess.Popen(
             ["ip", "netns", "exec", netns(end), str(self.program), *words],
@@ -221,8 +237,9 @@ def measure(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch, network() as interfaces:
         program, tc = build(Path(scratch))
         variants = Variants(cgroup, interfaces, tc, flow)
-        traffic = Traffic(program, cgroup)
+        traffic = Traffic(program, cgroup, realtime=options.realtime)
         try:
+            variants.expect(traffic, kinds)
             if options.rounds:
                 throughput(variants, traffic, names, kinds, options)
             if "empty" in names:  # what the kernel itself spends on a program is taken off
@@ -291,7 +308,8 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.15)
-    parser.add_argument("--variants", default="none,empty,flowcost,confined,tc pods,tc all")
+    parser.add_argument("--variants", default="none,empty,flowcost,cold,confined,tc pods,tc all")
     parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--realtime", action="store_true", help="on a machine that is not quiet")
     parser.add_argument("--object", type=Path, help="another flow.bpf.o to measure")
     measure(parser.parse_args())

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowcost import clock, money
-from flowcost.address import V4_MAPPED, pack, unpack
+from flowcost.address import V4_MAPPED, network, pack, unpack
 from flowcost.agent.attribution import Attribution
 from flowcost.agent.cgroups import Owner
 from flowcost.agent.conntrack import Backend
@@ -26,9 +26,9 @@ from flowcost.agent.identity import world
 from flowcost.agent.imds import Place
 from flowcost.agent.lines import LOST, OVERFLOW
 from flowcost.lab import objects, plan
-from flowcost.model import Direction, Path
+from flowcost.model import Direction, EndKind, GatewayKind, Identity, Path
 from flowcost.price import book_of, list_book
-from flowcost.resolve import declared
+from flowcost.resolve import Claim, Gateway, Layer, Route, declared
 from flowcost.resolve.lookup import lookup, route_from
 
 NOW = clock.parse("2026-11-20T12:00:00Z")
@@ -227,6 +227,34 @@ def test_rules_and_rates_are_those_of_the_day(attribution):
     (new,) = lines(attribution, row(CHECKOUT.v4, sent=(9, 1)), on=TODAY)
     (old,) = lines(attribution, row(CHECKOUT.v4, sent=(9, 1)), on=date(2007, 1, 1))
     assert (new.unpriced_bytes, old.unpriced_bytes) == (0, 9)
+
+
+@pytest.mark.parametrize("kind", [GatewayKind.TRANSIT_GATEWAY, GatewayKind.GWLB_ENDPOINT])
+def test_what_lies_beyond_a_device_that_leads_to_the_internet_is_shown_as_unpriced(kind):
+    place = objects.place(SHOP.nodes[0])
+    first, last = network("0.0.0.0/0")
+    inside = network("10.9.0.0/16")
+    route = Route(scope=place.vpc, first=first, last=last, kind=kind, gateway_id="device")
+    device = Gateway(
+        kind=kind,
+        identity=Identity(cloud_resource_id="device", cloud_region=place.region),
+    )
+    far = Claim(first=inside[0], last=inside[1], identity=Identity(kind=EndKind.COMPUTE))
+    known = world(
+        objects.objects(SHOP, node="node-a"),
+        node_name="node-a",
+        cluster="lab",
+        place=place,
+        at=NOW,
+        layers=(Layer(source="declared", routes=(route,), gateways=(device,), claims=(far,)),),
+    )
+    attribution = Attribution(Directory(known, NOW), KnownCgroups(), Names(), list_book())
+    outside, inside = lines(
+        attribution, row("8.8.8.8", sent=(100, 1)), row("10.9.0.1", sent=(7, 1))
+    )
+    assert outside.verdict.meters
+    assert outside.cost > 0
+    assert (outside.unpriced_bytes, inside.unpriced_bytes) == (100, 0)
 
 
 def test_overflow_is_booked_to_its_pod_without_a_peer(attribution):

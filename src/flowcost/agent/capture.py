@@ -22,8 +22,9 @@ from pathlib import Path
 from flowcost import clock
 from flowcost.agent import bpf_syscall as bpf
 from flowcost.agent import host, loader
-from flowcost.agent.drained import Drained
+from flowcost.agent.drained import Drained, Table
 from flowcost.agent.generation import Generation, layout_of
+from flowcost.agent.hot import busiest
 from flowcost.agent.programs import Settings, attach_links, detach_links, load_programs, refused
 from flowcost.agent.ring import DnsAnswer, Ring
 from flowcost.agent.spool import Spool
@@ -51,6 +52,7 @@ class Capture:
         self.spool, self.programs = spool, programs
         self._generation, self._links, self._pins = generation, links, pins
         self.settings = Settings()
+        self._busy: list[bytes] = []
         self._boot = host.boot_id()
         answers = generation.maps["answers"]
         self._ring = Ring(answers, bpf.map_info(answers).max_entries)
@@ -133,8 +135,11 @@ class Capture:
         left = self._take(self._generation)
         if left is not None:
             return left
+        self._generation.expect(self._busy)
         self._generation.flip()
-        return self._take(self._generation)
+        drained = self._take(self._generation)
+        self._busy = busiest(drained.flows4) if drained else []
+        return drained
 
     def dns_answers(self) -> Iterator[DnsAnswer]:
         """Yield, and forget, the DNS answers captured since the last call, oldest first."""
@@ -184,8 +189,8 @@ class Capture:
     def _take(self, generation: Generation) -> Drained | None:
         """Move the rows of the quiet maps to the spool."""
         now = _microseconds(clock.now().timestamp())
-        tables = generation.read()
-        if not any(len(table) for table in tables):
+        tables, hot = generation.read(), generation.expected()
+        if not any(len(table) for table in (*tables, hot)):
             return None
         drained = Drained(
             boot=self._boot,
@@ -193,7 +198,7 @@ class Capture:
             sequence=generation.sequence,
             window_start=min(generation.window_start, now),
             window_end=now,
-            flows4=tables[0],
+            flows4=Table(tables[0].keys + hot.keys, tables[0].values + hot.values),
             flows6=tables[1],
             overflow=tables[2],
             lost=generation.lost(),

@@ -5,18 +5,25 @@ from __future__ import annotations
 from datetime import date
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from flowcost.agent.directory import Peer
 from flowcost.agent.ends import Local
 from flowcost.classify import assemble, classify
-from flowcost.model import Direction, Rate, Verdict
+from flowcost.model import Direction, GatewayKind, Rate, Verdict
 from flowcost.price import NoRate, RateBook, marginal, numerator
 
+# Behind these a public address is reached by a way of somebody else's: a NAT gateway of another
+# VPC, a firewall. What it costs there is on no meter of this node's, and not nothing.
+_LEADS_ON = {GatewayKind.TRANSIT_GATEWAY, GatewayKind.GWLB_ENDPOINT}
 LIMIT = 100_000  # distinct combinations kept; far more than one node has at a time
 
 
 class Decision(Struct, frozen=True):
-    """A verdict with the price of one byte over all its meters, and the rates that make it."""
+    """A verdict with the price of one byte over all its meters, and the rates that make it.
+
+    Not `complete`: some meter has no rate, or the way goes on where this node cannot see.
+    """
 
     verdict: Verdict
     numerator: int
@@ -66,7 +73,10 @@ class Decisions:
                 remote_scope=peer.scope,
             )
             verdict = classify(facts, self._on)
-            known = self._known[key] = _priced(self.book, facts.provider, verdict, self._on)
+            known = _priced(self.book, facts.provider, verdict, self._on)
+            if facts.gateway in _LEADS_ON and facts.remote_public:
+                known = replace(known, complete=False)
+            self._known[key] = known
         return known
 
 

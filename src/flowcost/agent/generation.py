@@ -11,16 +11,18 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from msgspec.structs import astuple
 
 from flowcost.agent import bpf_syscall as bpf
 from flowcost.agent.drained import COUNTERS, Drained, Lost, Table
+from flowcost.agent.hot import Places
 from flowcost.agent.loader import Shape, create_maps
 
 TABLES = ("flows4", "flows6", "overflow")
+HOT = "hot"
 _LEDGER = struct.Struct("<QQQ5Q")
 _FIRST = bytes(4)
 
@@ -40,10 +42,15 @@ class Generation:
             bpf.map_lookup(maps["ledger"], _FIRST, _LEDGER.size)
         )
         self.lost_before = Lost(*lost)
+        # A generation of an earlier release may have no places of its own for flows.
+        self._pairs = (*TABLES, HOT) if HOT in maps else TABLES
         self._ids = {
             name: bpf.map_info(maps[name]).id
-            for table in TABLES
+            for table in self._pairs
             for name in (f"{table}_a", f"{table}_b")
+        }
+        self._places = {
+            name: Places(maps[name]) for name in self._ids if name.startswith(f"{HOT}_")
         }
 
     @classmethod
@@ -79,9 +86,18 @@ class Generation:
 
     def flip(self) -> None:
         """Let the programs count into the other map of each pair; on return nobody writes the first."""  # noqa: E501
-        for table in TABLES:
+        for table in self._pairs:
             quiet = self.maps[self._quiet(table)]
             bpf.map_update(self.maps[table], _FIRST, struct.pack("<I", quiet))
+
+    def expect(self, keys: Iterable[bytes]) -> None:
+        """Give these IPv4 flows, the busiest first, places of their own from the next flip on."""
+        if self._places:
+            self._places[self._quiet(HOT)].give(keys)
+
+    def expected(self) -> Table:
+        """Return what the quiet places of their own hold: IPv4 flows."""
+        return self._places[self._quiet(HOT)].rows() if self._places else Table()
 
     def read(self) -> tuple[Table, Table, Table]:
         """Return what the quiet maps hold: IPv4 flows, IPv6 flows, overflow."""
@@ -98,6 +114,7 @@ class Generation:
             name = self._quiet(table)
             size = bpf.map_info(self.maps[name]).key_size
             bpf.map_delete(self.maps[name], rows.keys, size)
+        self.expect(())
 
     def note(self, drained: Drained) -> None:
         """Write into the ledger that `drained` has been taken."""
@@ -130,6 +147,8 @@ class Generation:
 
     def close(self) -> None:
         """Close the descriptors; pins stay."""
+        for places in self._places.values():
+            places.close()
         for descriptor in self.maps.values():
             os.close(descriptor)
         self.maps = {}

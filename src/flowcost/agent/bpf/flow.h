@@ -28,6 +28,17 @@ struct counters {
 	u32 local_handshakes, remote_handshakes;
 };
 
+/* A flow the reader expects to go on, in a place its key alone tells: one cache line. */
+struct hot {
+	struct key4 key;
+	struct counters of;
+};
+
+enum { HOT_BITS = 10 };
+#define HOT_A 0x9e3779b97f4a7c15ull
+#define HOT_B 0xc2b2ae3d27d4eb4full
+#define HOT_C 0x165667b19e3779f9ull
+
 /* A definition the loader reads from the section "maps". The inner maps of the array of maps `x`
  * are `x_a` and `x_b`; sizes of 1 are set at load time. */
 struct map {

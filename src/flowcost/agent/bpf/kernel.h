@@ -37,6 +37,7 @@ struct __sk_buff {
 enum { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2, BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
        BPF_MAP_TYPE_RINGBUF = 27 };
 enum { BPF_NOEXIST = 1 };
+enum { BPF_F_MMAPABLE = 1 << 10 };
 enum { BPF_RB_NO_WAKEUP = 1 };
 
 static void *(*const bpf_map_lookup_elem)(const void *map, const void *key) = (void *)1;
