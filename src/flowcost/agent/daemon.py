@@ -27,7 +27,7 @@ from flowcost.agent.conversations import Conversation, conversations, no_join
 from flowcost.agent.directory import Directory
 from flowcost.agent.dns import Names
 from flowcost.agent.drained import Drained
-from flowcost.agent.exposition import render
+from flowcost.agent.exposition import Family, render
 from flowcost.agent.forward import Forward
 from flowcost.agent.identities import Identities, service_ranges
 from flowcost.agent.lines import Line
@@ -38,6 +38,7 @@ from flowcost.agent.recorder import Recorder
 from flowcost.agent.status import Status
 from flowcost.agent.tally import Tally
 from flowcost.errors import FlowcostError
+from flowcost.model import Identity
 from flowcost.price import RateBook
 
 LOG = logging.getLogger("flowcost.agent")
@@ -77,6 +78,7 @@ class Agent:
         )
         self._forward: Forward | None = None
         self._asked_for_pods = float("-inf")
+        self._busy = threading.Lock()  # while a round changes what `collect` reads
         self._handshakes = 0  # of the drain in hand
         self._said = ""
 
@@ -121,6 +123,10 @@ class Agent:
         Raises:
             FlowcostError: the spool, the kernel or conntrack refused.
         """
+        with self._busy:
+            self._round()
+
+    def _round(self) -> None:
         started, spool = time.monotonic(), self._capture.spool
         self._follow(self._identities.directory)
         self.status.held = bool(self._forward and not self._forward.room(spool.size()))
@@ -131,9 +137,16 @@ class Agent:
         if self._forward:
             self._forward.tend()
         self._note(drained, started)
-        self.page = render(
-            families(self.tally, self.status, self._attribution.rates, self._attribution.book.name)
-        )
+        self.page = render(self._families())
+
+    def collect(self) -> tuple[list[Family], Identity]:
+        """Return every metric as of the last round, and the node they are of."""
+        with self._busy:
+            return list(self._families()), self.status.node
+
+    def _families(self) -> Iterator[Family]:
+        book = self._attribution.book.name
+        return families(self.tally, self.status, self._attribution.rates, book)
 
     def _follow(self, directory: Directory) -> None:
         """Take up a new world; Services in ranges the programs do not know change the programs."""

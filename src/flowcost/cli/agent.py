@@ -13,9 +13,11 @@ import click
 from flowcost.agent import node
 from flowcost.agent.capture import DEFAULT_PINS, Capture, Settings
 from flowcost.agent.daemon import Agent
+from flowcost.agent.endpoint import Endpoint
 from flowcost.agent.exposition import MetricsServer
 from flowcost.agent.identities import Identities, Source, service_ranges
 from flowcost.agent.imds import Place
+from flowcost.agent.otlp import Exporter
 from flowcost.agent.spool import Spool
 from flowcost.agent.tally import Tally
 from flowcost.cli import agent_setup as setup
@@ -63,6 +65,7 @@ FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--mtu", type=int, help="Largest packet. Default: of the default route's device.")
 @click.option("--book", "books", type=click.Path(path_type=Path), multiple=True, help="Rates.")
 @click.option("--listen", default="0.0.0.0:9990", show_default=True, help="Of /metrics.")
+@click.option("--otlp", metavar="URL", help="OpenTelemetry collector to push the metrics to.")
 @click.option("--interval", default=5.0, show_default=True, help="Seconds between drains, ≤ 10.")
 @click.option("--top", default=200, show_default=True, help="Conversations shown one by one.")
 @click.option("--rows", default=131_072, show_default=True, help="Rows of each kernel flow map.")
@@ -96,6 +99,7 @@ def command(
     mtu: int | None,
     books: tuple[Path, ...],
     listen: str,
+    otlp: str | None,
     interval: float,
     top: int,
     rows: int,
@@ -173,6 +177,10 @@ def command(
             address, page=lambda: agent.page, health=lambda: agent.health(5 * interval + 10)
         )
         held.callback(page.close)
+        if otlp:
+            exporter = Exporter(Endpoint(otlp, what="OpenTelemetry collector"), agent.collect)
+            held.callback(exporter.close)
+            exporter.start()
         LOG.info(
             "counting below %s on %s; metrics on %s:%s%s",
             root,
