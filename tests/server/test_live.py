@@ -315,3 +315,19 @@ def test_minutes_of_no_interval_or_too_long_a_one_are_refused(site, hours):
     end = None if hours is None else HOUR + timedelta(hours=hours)
     with pytest.raises(UsageError):
         site.live.minutes(Selection(tenant="acme", start=HOUR, end=end), ("path",))
+
+
+def test_a_round_ends_however_much_is_posted_meanwhile(site):
+    numbers = iter(range(1, 1000))
+    fold = site.live.shelf.fold
+
+    def busy(*arguments):
+        site.post(both_ends(next(numbers), 10))
+        return fold(*arguments)
+
+    site.live.shelf.fold = busy
+    site.post(both_ends(0, 10))
+    site.live.round()
+    assert site.content()
+    assert site.live.state("acme").posted_until is not None
+    assert site.live.state("acme").waiting == 2

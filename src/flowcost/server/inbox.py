@@ -175,6 +175,11 @@ class Inbox:
                 rows.close()  # an open question would keep the log from being folded in
                 return
 
+    def newest(self) -> int:
+        """Return the id of the newest waiting segment, 0 if none waits."""
+        (found,) = self._reader.execute("SELECT coalesce(max(id), 0) FROM waiting").fetchone()
+        return int(found)
+
     def forget(self, ids: Sequence[int]) -> None:
         """Drop segments that a recorded partial holds now; their receipts stay."""
 

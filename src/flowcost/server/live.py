@@ -156,8 +156,9 @@ class Live:
     # -- from the inbox to hours -------------------------------------------------------------------
 
     def _take_in(self) -> None:
-        after = 0
-        while not self._stop.is_set():
+        after, newest = 0, self._inbox.newest()
+        # Only what was there when the round began: under load there is always more.
+        while after < newest and not self._stop.is_set():
             chunk = list(self._inbox.waiting(after=after))
             if not chunk:
                 return

@@ -18,6 +18,8 @@ from starlette.types import ASGIApp
 from flowcost.errors import NotPermittedError
 from flowcost.server.settings import Server
 
+KEEP_ALIVE_S = 75  # agents post every few seconds, on one connection
+
 LOG = logging.getLogger("flowcost.server")
 
 
@@ -53,6 +55,7 @@ def run(application: ASGIApp, settings: Server, sock: socket.socket) -> None:
         log_config=None,
         log_level="warning",
         access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         server_header=False,
         proxy_headers=False,  # who sends is who connects; `[access.proxy]` decides whom to believe
         timeout_graceful_shutdown=int(settings.drain.total_seconds()),
