@@ -9,12 +9,16 @@ class Receiver:
     def __init__(self, port):
         self.got = []  # (path, headers, body)
         self.answers = []  # (status, headers) to give first; then 204
+        self.free = threading.Event()  # while it is clear, nobody gets an answer
+        self.free.set()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["content-length"]))
                 receiver.got.append((self.path, dict(self.headers.items()), body))
+                if not receiver.free.wait(30):
+                    return
                 status, headers = receiver.answers.pop(0) if receiver.answers else (204, {})
                 self.send_response(status)
                 for name, value in {"content-length": "0", **headers}.items():
