@@ -91,7 +91,12 @@ def environment() -> jinja2.Environment:
     import jinja2  # noqa: PLC0415 - 30 ms that other views do not need
 
     made = jinja2.Environment(
-        loader=jinja2.PackageLoader("flowcost.views", "templates/web"),
+        loader=jinja2.ChoiceLoader(
+            [
+                jinja2.PackageLoader("flowcost.views", "templates/web"),
+                jinja2.PackageLoader("flowcost.views"),  # parts shared with documents
+            ]
+        ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

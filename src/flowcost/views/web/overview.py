@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from flowcost.ledger.query import Totals, totals
 from flowcost.views.tables import binary, dollars, plain, share
-from flowcost.views.web import ladder
+from flowcost.views.web import ladder, reconcile
 from flowcost.views.web.asked import Asked
 from flowcost.views.web.breakdown import breakdown, movers
 from flowcost.views.web.changes import compared
@@ -59,6 +59,7 @@ def show(request: Request, asked: Asked) -> Response:
         rows=breakdown(asked, found, rows),
         movers=movers(asked, rows.moves[:MOVERS]),
         comparable=comparable is not None,
+        reconciled=reconcile.in_words(asked),
         crumbs=ladder.crumbs(asked.question),
         up=ladder.up(asked.question),
         same=same(request, asked, ladder.OVERVIEW),

@@ -55,6 +55,7 @@ PARTS: dict[str, Show] = {
     "/charges/{id}": charge.show,
     "/costs.{form}": same.download,
     "/complete": completion.suggest,
+    "/reconcile/{bill}": reconcile.show,
 }
 
 
