@@ -28,6 +28,22 @@ MOST_ROWS = 1000
 LONGEST_FILTER = 4000
 WHOLE = "all"
 
+# The parameters of an address in their fixed order, and what each says.
+PARAMETERS = {
+    "v": "version of the address",
+    "by": "group keys in order, at most three, with commas between",
+    "filter": "filter expression",
+    "last": "time back from the newest hour of the ledger: 24h, 7d, month or all",
+    "from": "first UTC hour; instead of last",
+    "to": "UTC hour after the last",
+    "attribute_by": "which end pays",
+    "legs": "all that is billed, or observed: only the metered ends that were seen",
+    "measure": "what ranks and draws: cost or bytes",
+    "compare": "off leaves the interval before out",
+    "sort": "key or measure; - for descending",
+    "top": "rows of the table; the rest is one row",
+}
+
 _LAST = re.compile(r"([1-9][0-9]{0,3})([hd])\Z")
 # Left readable in an address; browsers send them as they are.
 _SAFE = "/:,.~*()=!"
