@@ -162,7 +162,8 @@ def told(url: str, folder: str, pipe: Connection, events: int) -> list[tuple[str
         _until(lambda: int(chronicle.places(place)["pods"].version) >= version)
         rows.append(("events durable, per s", f"{events / (time.monotonic() - sent):,.0f}"))
         rows.append(("CPU for each, µs", f"{(time.process_time() - spent) / events * 1e6:.0f}"))
-        time.sleep(2)
+        _until(lambda: ask(0, tags[0]).packed)  # the view rests after a refresh
+        time.sleep(20)
         spent = time.process_time()
         sizes = [len(ask(number, tag, changes=True).packed) for number, tag in tags.items()]
         rows.append(

@@ -234,6 +234,12 @@ def test_killed_at_any_moment_facts_and_place_agree(tmp_path):
         assert sum(one.valid_to is None for one in found) == 20 * min(version, 3)
 
 
+def test_a_file_that_is_being_made_is_empty(tmp_path):
+    sqlite3.connect(tmp_path / FILE).close()
+    assert (read(tmp_path, *EVER), places(tmp_path), changed(tmp_path, 0)) == ([], {}, (0, None))
+    assert begun(tmp_path, "pods") is None
+
+
 def test_a_file_that_is_none_is_an_error_of_the_file(tmp_path):
     (tmp_path / FILE).write_bytes(b"noise" * 1000)
     with pytest.raises(sqlite3.DatabaseError):

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -33,7 +33,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _OPEN = 1 << 62
 
-_SCHEMA = """
+_VERSION = 1
+_SCHEMA = f"""
+BEGIN;
 CREATE TABLE IF NOT EXISTS facts (
     id INTEGER PRIMARY KEY,
     resource TEXT NOT NULL,
@@ -59,6 +61,8 @@ CREATE TABLE IF NOT EXISTS places (
 );
 CREATE TABLE IF NOT EXISTS counter (revision INTEGER NOT NULL);
 INSERT INTO counter SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM counter);
+PRAGMA user_version = {_VERSION};
+COMMIT;
 """
 
 
@@ -301,7 +305,12 @@ class Chronicle:
 
 def read(folder: Path, start: datetime, end: datetime) -> list[DatedFact]:
     """Return the facts that held at some time in `[start, end)`, in order of entry."""
-    with closing(_reader(folder)) as db:
+    with _reader(folder) as db:
+        rows = db.execute(
+            "SELECT object, kind, key, body, began_after, valid_from, valid_to, ended_after"
+            " FROM facts WHERE valid_from < ? AND valid_to > max(?, valid_from) ORDER BY id",
+            (_micros(end), _micros(start)),
+        )
         return [
             DatedFact(
                 name,
@@ -313,17 +322,13 @@ def read(folder: Path, start: datetime, end: datetime) -> list[DatedFact]:
                 None if until == _OPEN else _instant(until),
                 None if until == _OPEN else _instant(ended_after),
             )
-            for name, kind, key, body, began_after, since, until, ended_after in db.execute(
-                "SELECT object, kind, key, body, began_after, valid_from, valid_to, ended_after"
-                " FROM facts WHERE valid_from < ? AND valid_to > max(?, valid_from) ORDER BY id",
-                (_micros(end), _micros(start)),
-            )
+            for name, kind, key, body, began_after, since, until, ended_after in rows
         ]
 
 
 def changed(folder: Path, since: int) -> tuple[int, datetime | None]:
     """Return the revision on disk, and the earliest time that changes after `since` bear upon."""
-    with closing(_reader(folder)) as db:
+    with _reader(folder) as db:
         db.execute("BEGIN")
         (revision,) = db.execute("SELECT revision FROM counter").fetchone()
         (earliest,) = db.execute(
@@ -334,13 +339,13 @@ def changed(folder: Path, since: int) -> tuple[int, datetime | None]:
 
 def places(folder: Path) -> dict[str, Place]:
     """Return where each resource would be resumed."""
-    with closing(_reader(folder)) as db:
+    with _reader(folder) as db:
         return _places(db)
 
 
 def begun(folder: Path, resource: str) -> datetime | None:
     """Return when a resource was first listed whole, None if it never was."""
-    with closing(_reader(folder)) as db:
+    with _reader(folder) as db:
         found = db.execute("SELECT begun FROM places WHERE resource = ?", (resource,)).fetchone()
     return _instant(found[0]) if found else None
 
@@ -352,8 +357,18 @@ def _places(db: sqlite3.Connection) -> dict[str, Place]:
     }
 
 
-def _reader(folder: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{(folder / FILE).absolute().as_uri()}?mode=ro", uri=True)
+@contextmanager
+def _reader(folder: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a connection that reads; a file that is being made is an empty chronicle."""
+    uri = f"{(folder / FILE).absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True)) as db:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version:
+            yield db
+            return
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        db.executescript(_SCHEMA)
+        yield db
 
 
 def _micros(instant: datetime) -> int:

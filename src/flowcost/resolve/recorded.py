@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -45,14 +46,9 @@ def layers(folder: Path, start: datetime, end: datetime, inventory: Inventory) -
     recorded: list[Layer] = []
     since: dict[str, datetime] = {}
     for name, path in clusters(folder).items():
-        try:
+        with _named(path):
             beginning = begun(path, "pods")
             facts = read(path, start, end)
-        except sqlite3.Error as error:
-            raise InventoryError(
-                f"{path / FILE}: {error}",
-                hint="move the file away; the cluster is then recorded anew from now on",
-            ) from None
         if beginning is not None:
             since[name] = beginning
             recorded.append(Cluster(name, facts, inventory.instances, inventory.in_network).layer())
@@ -64,14 +60,30 @@ def news(folder: Path, known: Mapping[str, int]) -> tuple[dict[str, int], dateti
     """Return each cluster's revision, and the earliest time that changes since `known` bear upon.
 
     None means that nothing has changed.
+
+    Raises:
+        InventoryError: a recording cannot be read.
     """
     revisions: dict[str, int] = {}
     earliest: datetime | None = None
     for name, path in clusters(folder).items():
-        revisions[name], since = changed(path, known.get(name, 0))
+        with _named(path):
+            revisions[name], since = changed(path, known.get(name, 0))
         if since is not None and (earliest is None or since < earliest):
             earliest = since
     return revisions, earliest
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the recording that cannot be read."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise InventoryError(
+            f"{path / FILE}: {error}",
+            hint="move the file away; the cluster is then recorded anew from now on",
+        ) from None
 
 
 def _yielding(layer: Layer, since: Mapping[str, datetime], seen: set[str]) -> Layer:
