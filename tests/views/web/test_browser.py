@@ -143,6 +143,31 @@ def test_keys_lead_from_the_total_to_the_explained_charge_and_back(opened):
     assert trouble == []
 
 
+def test_a_slow_answer_shows_that_it_is_on_its_way(opened, served):
+    page, trouble = opened("/?v=1&last=all")
+    waiting = []
+
+    def hold(route):
+        waiting.append(route)
+
+    page.route("**/conversations*", hold)
+    page.get_by_role("link", name="Conversations").click()
+    page.locator("#progress.htmx-request").wait_for(state="attached")
+    waiting[0].continue_()
+    settled(page, 1)
+    page.locator("#progress:not(.htmx-request)").wait_for(state="attached")
+    assert page.title() == "Conversations · Flowcost"
+    assert trouble == []
+
+
+def test_a_server_that_is_gone_is_said_to_be(opened):
+    page, _ = opened("/?v=1&last=all")
+    page.route("**/conversations*", lambda route: route.abort())
+    page.get_by_role("link", name="Conversations").click()
+    page.get_by_text("the server does not answer; try again").wait_for()
+    assert page.locator("#rows-table").is_visible()
+
+
 def test_back_shows_what_was_there(opened, served):
     page, trouble = opened("/?v=1&last=all")
     page.get_by_role("link", name="bytes", exact=True).first.click()

@@ -3,8 +3,11 @@
 (() => {
   const root = document.documentElement;
   const by = (id) => document.getElementById(id);
+  let quiet;
   const say = (text) => {
     by("said").textContent = text;
+    clearTimeout(quiet);
+    quiet = setTimeout(() => (by("said").textContent = ""), 4000);
   };
 
   // Follow an address without a new page.

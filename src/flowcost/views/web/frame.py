@@ -5,6 +5,7 @@ No page carries a script or a style of its own, so the policy allows only the fi
 
 from __future__ import annotations
 
+import gzip
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "private, no-cache",
-    "Vary": "Cookie, HX-Request",
+    "Vary": "Accept-Encoding, Cookie",
 }
 STALE = timedelta(hours=6)
 THEMES = ("light", "dark")
@@ -133,7 +134,12 @@ def page(
             **context,
         )
     )
-    return HTMLResponse(text, status, HEADERS | (headers or {}))
+    found = HTMLResponse(text, status, HEADERS | (headers or {}))
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        found.body = gzip.compress(bytes(found.body), compresslevel=5, mtime=0)
+        found.headers["Content-Encoding"] = "gzip"
+        found.headers["Content-Length"] = str(len(found.body))
+    return found
 
 
 def _newest(asked: Asked) -> datetime | None:
