@@ -153,6 +153,8 @@ def test_a_slow_answer_shows_that_it_is_on_its_way(opened, served):
     page.route("**/conversations*", hold)
     page.get_by_role("link", name="Conversations").click()
     page.locator("#progress.htmx-request").wait_for(state="attached")
+    while not waiting:
+        page.wait_for_timeout(20)
     waiting[0].continue_()
     settled(page, 1)
     page.locator("#progress:not(.htmx-request)").wait_for(state="attached")
