@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit sim spark docs bench gen-logs fuzz bpf lock clean
+.PHONY: demo test lint unit sim spark docs bench gen-logs fuzz fuzz-api bpf lock clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/flowcost demo
@@ -51,6 +51,11 @@ fuzz: $(STAMP)
 	$(BIN)/python -m fuzz.flow_lines $(FUZZ_LINES)
 	mkdir -p .cache/fuzz
 	$(BIN)/python -m fuzz.flow_files -max_total_time=$(FUZZ_SECONDS) -timeout=20 .cache/fuzz
+
+# A hundred thousand bent requests to a whole server, in-process.
+FUZZ_REQUESTS ?= 100000
+fuzz-api: $(STAMP)
+	$(BIN)/python -m fuzz.requests $(FUZZ_REQUESTS)
 
 # The kernel side; the result is committed, and a test holds it to its source.
 bpf:

@@ -160,14 +160,14 @@ def shop_charges():
     ]
 
 
-def write(folder, charges):
-    """Write charges into a new ledger through the store."""
+def write(folder, charges, tenant="t1"):
+    """Write charges of a tenant into a ledger through the store."""
     ledger = Ledger.open(folder, create=True)
     for hour in sorted({row["hour"] for row in charges}):
-        rows = [row for row in charges if row["hour"] == hour]
+        rows = [row | {"tenant": tenant} for row in charges if row["hour"] == hour]
         with duckdb.connect() as con:
             inputs = [Input("test", "0" * 64)]
-            ledger.put(con, Partition("t1", "prod", hour), _queries(con, rows), inputs)
+            ledger.put(con, Partition(tenant, "prod", hour), _queries(con, rows), inputs)
     return ledger
 
 

@@ -148,7 +148,7 @@ def decode(data: bytes, where: str) -> Segment:
         raise SourceError(f"{where}: a segment of {len(data)} bytes; at most {MAX_BYTES}")
     try:
         segment = msgspec.msgpack.decode(data, type=Segment)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise SourceError(f"{where}: not a segment: {error}") from None
     for trouble in _troubles(segment):
         raise SourceError(f"{where}: {trouble}")

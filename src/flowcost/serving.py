@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from flowcost import clock
@@ -49,14 +50,18 @@ def serve(config: Config) -> None:
     sock = process.listen(config.server)
     with sock, parts(config) as service:
         _greet(config, service)
-        built = application.build(
-            [route for views in VIEWS for route in views.routes(service)],
-            [
-                Middleware(Timed, instruments=service.instruments),
-                Middleware(Authentication, service=service),
-            ],
-        )
-        process.run(built, config.server, sock)
+        process.run(answering(service), config.server, sock)
+
+
+def answering(service: Service) -> Starlette:
+    """Return the application that answers for a service."""
+    return application.build(
+        [route for views in VIEWS for route in views.routes(service)],
+        [
+            Middleware(Timed, instruments=service.instruments),
+            Middleware(Authentication, service=service),
+        ],
+    )
 
 
 @contextmanager

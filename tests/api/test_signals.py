@@ -30,7 +30,8 @@ def test_budgets_say_what_is_spent_this_month(api):
     }
     before = api("/v1/budgets", month="2026-10").json()["budgets"]
     assert {b["spent"] for b in before} == {"0"}
-    assert api("/v1/budgets", month="2026-13").json()["parameters"].keys() == {"month"}
+    for wrong in ("2026-13", "2026-11\n", "\n", "2026-1", "x"):
+        assert api("/v1/budgets", month=wrong).json()["parameters"].keys() == {"month"}
 
 
 def test_who_is_scoped_sees_their_own_budgets_and_incidents(api):

@@ -126,3 +126,9 @@ def test_bad_compression_is_named_and_bounded(data, words):
 def test_noise_is_refused_in_words(data):
     with pytest.raises(SourceError):
         segment.decode(data, "here")
+
+
+def test_a_text_that_is_no_utf8_is_an_error_of_the_sender():
+    good = segment.encode(SEGMENT)
+    with pytest.raises(SourceError, match="not a segment"):
+        segment.decode(good.replace(b"node-a", b"node-\xff"), "posted")

@@ -78,5 +78,5 @@ def _header(text: str) -> dict[str, Any]:
     try:
         content = base64.urlsafe_b64decode(first + "=" * (-len(first) % 4))
         return msgspec.json.decode(content, type=dict[str, Any])
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, msgspec.MsgspecError):  # bad UTF-8 is a ValueError too
         raise UnauthenticatedError("not a token of this server, nor a signed one") from None

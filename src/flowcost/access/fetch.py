@@ -55,7 +55,7 @@ async def document(
         raise _trouble(url, f"answers {status}")
     try:
         return msgspec.json.decode(content, type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise _trouble(url, "answers something else than a JSON object") from None
 
 

@@ -205,7 +205,9 @@ def _take(
         wrong[name] = str(error)
         return
     choices = _choices(kind)
-    if choices and found not in choices:
+    if isinstance(found, str) and not _is_whole(kind, found):
+        wrong[name] = "ends in a line break"
+    elif choices and found not in choices:
         wrong[name] = f"one of {', '.join(choices)}"
     else:
         values[name] = found
@@ -220,6 +222,13 @@ def _complete(
     if wrong:
         raise RequestError(wrong)
     return kind(**{known[name].name: value for name, value in values.items()})
+
+
+def _is_whole(kind: Any, text: str) -> bool:  # noqa: ANN401 - any annotation
+    """Return whether a pattern matches all of a text: `$` would pass over a last line break."""
+    metas = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+    patterns = [meta.pattern for meta in metas if isinstance(meta, Meta) and meta.pattern]
+    return not (patterns and text.endswith("\n"))
 
 
 def _choices(kind: Any) -> tuple[str, ...]:  # noqa: ANN401 - any annotation
