@@ -70,7 +70,7 @@ class Totals(Struct, frozen=True, kw_only=True):
     days: int
     data_since: str | None
     data_until: str | None
-    rates_checked: tuple[str, str] | None
+    rates_checked: list[str] | None
     basis: str
     attribute_by: str
 
@@ -168,7 +168,7 @@ def totals(asked: Asked, takes: Window) -> Totals:
         days=found.days,
         data_since=clock.iso(found.data_since) if found.data_since else None,
         data_until=clock.iso(found.data_until) if found.data_until else None,
-        rates_checked=(checked[0].isoformat(), checked[1].isoformat()) if checked else None,
+        rates_checked=[day.isoformat() for day in checked] if checked else None,
         basis=selection.basis,
         attribute_by=selection.attribute_by,
     )

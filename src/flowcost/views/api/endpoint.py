@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -122,19 +122,24 @@ class Desk:
             takes = (takes, decode_body(await read(request, BODY), endpoint.body))
         return await self.questions.run(_ask, endpoint, asked, takes)
 
-    def route(self, endpoint: Endpoint) -> Route:
-        """Return the route of an endpoint."""
+    def route(self, of_path: Mapping[str, Endpoint]) -> Route:
+        """Return the route of a path: method -> endpoint."""
 
-        async def endpoint_of(request: Request) -> Response:
-            return await self.answer(endpoint, request)
+        async def chosen(request: Request) -> Response:
+            method = "GET" if request.method == "HEAD" else request.method
+            return await self.answer(of_path[method], request)
 
-        return Route(endpoint.path, endpoint_of, methods=[endpoint.method], name=endpoint.operation)
+        first = next(iter(of_path.values()))
+        return Route(first.path, chosen, methods=list(of_path), name=first.operation)
 
 
 def routes(endpoints: Sequence[Endpoint], service: Service) -> list[Route]:
     """Return the routes of endpoints, which share one desk."""
     desk = Desk(service)
-    return [desk.route(endpoint) for endpoint in endpoints]
+    paths: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in endpoints:
+        paths.setdefault(endpoint.path, {})[endpoint.method] = endpoint
+    return [desk.route(of_path) for of_path in paths.values()]
 
 
 def _asker(endpoint: Endpoint, request: Request) -> Principal:

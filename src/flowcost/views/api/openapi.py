@@ -24,6 +24,7 @@ PATH = "/openapi.json"
 _REF = "#/components/schemas/{name}"
 _REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
 _CONTENT = "application/json"
+_BINARY = {"type": "string", "format": "binary"}
 
 
 def route() -> Route:
@@ -92,7 +93,7 @@ def _operation(each: Endpoint) -> dict[str, Any]:
             }
         )
     if each.consumes:
-        found["requestBody"] = {"required": True, "content": {each.consumes: {"schema": {}}}}
+        found["requestBody"] = {"required": True, "content": {each.consumes: {"schema": _BINARY}}}
     if each.body is not None:
         schema = {"$ref": _REF.format(name=each.body.__name__)}
         found["requestBody"] = {"required": True, "content": {_CONTENT: {"schema": schema}}}
@@ -123,7 +124,7 @@ def _responses(each: Endpoint) -> dict[str, Any]:
     if each.status != HTTPStatus.NO_CONTENT:
         success["content"] = {
             _CONTENT: {"schema": {"$ref": _REF.format(name=each.gives.__name__)}},
-            **{media: {"schema": {}} for media in each.formats},
+            **{media: {"schema": _BINARY} for media in each.formats},
         }
     found = {str(each.status.value): success}
     if each.conditional:

@@ -261,6 +261,7 @@ _AGENTS = (
         gives=AgentIdentities,
         raw=True,
         conditional=True,
+        refusals=(HTTPStatus.NOT_FOUND,),
     ),
 )
 
