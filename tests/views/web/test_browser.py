@@ -80,6 +80,7 @@ def test_an_explained_charge_is_accessible(opened):
     page.locator("a.drill").first.click()
     settled(page, 1)
     assert page.locator("h2").all_text_contents()[:2] == ["Verdict", "Rate"]
+    assert page.evaluate("document.activeElement.id") == "main"
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     assert trouble == []

@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from flowcost.access.principal import Principal
 from flowcost.money import GIB
@@ -293,3 +295,56 @@ def test_swapping_ends_twice_is_the_same_question(client):
         "/?v=1&by=path,other.owner.team&filter=remote.owner.team+=+payments+and+path+=+cross_az&last=all"
     )
     assert re.search(swap, client.get(there).text)[1].replace("&amp;", "&") == address
+
+
+def test_an_order_by_a_key_that_went_away_orders_nothing(client):
+    rows = get(client, "/?v=1&by=path&last=all&sort=owner.team").tables["rows-table"]
+    assert rows[1][0] == "nat_gateway"
+
+
+def test_conversations_are_sorted_by_their_own_keys_and_leave_the_question_alone(client):
+    page = get(client, "/conversations?v=1&by=path&last=all&sort=conversation")
+    names = [row[0] for row in page.tables["rows-table"][1:]]
+    assert names == sorted(names)
+    assert "/?v=1&by=path&last=all&sort=conversation" in page.links
+    assert "/costs.csv?v=1&by=conversation,path" in "".join(page.links)
+
+
+WORDS = st.sampled_from(
+    ["path", "=", "cross_az", "and", "or", "not", "(", ")", "in", ",", "owner.team", "~", "*", '"',
+     "remote.address", "10.0.0.0/8", "hour", ">=", "2026-11-02T10", "\x00", "\ud800", "é", "%", "'"]
+)  # fmt: skip
+ASKED = st.fixed_dictionaries(
+    {},
+    optional={
+        "filter": st.lists(WORDS, max_size=9).map(" ".join) | st.text(max_size=30),
+        "by": st.lists(st.sampled_from(["path", "hour", "remote.address", "x"]), max_size=4).map(
+            ",".join
+        ),
+        "last": st.sampled_from(["24h", "9999d", "0h", "all", "month", "x"]),
+        "from": st.sampled_from(["2026-11-02", "2010-01-01", "0001-01-01", "2026-13-01", "\x00"]),
+        "to": st.sampled_from(["2026-11-03", "2099-12-31T23Z", "9999-12-31T23:59", "soon"]),
+        "top": st.sampled_from(["1", "1000", "0", "-1", "٣", "1e3"]),
+        "sort": st.sampled_from(["path", "-bytes", "hour", "--", ""]),
+        "measure": st.sampled_from(["bytes", "cost", "x"]),
+    },
+)
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    page=st.sampled_from(["/", "/conversations", "/charges", "/coverage", "/costs.json"]),
+    asked=ASKED,
+)
+def test_whatever_is_asked_is_answered_or_refused(client, page, asked):
+    answer = client.get(page, params=asked_of(asked))
+    if answer.status_code == 303:
+        answer = client.get(answer.headers["location"])
+    assert answer.status_code in (200, 400), (page, asked)
+
+
+def asked_of(asked):
+    """Return parameters as bytes a browser could send: lone surrogates cannot travel."""
+    return {name: text.encode("utf-8", "replace").decode() for name, text in asked.items()}

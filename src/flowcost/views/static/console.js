@@ -248,6 +248,8 @@
   };
   document.addEventListener("htmx:after:swap", () => {
     root.dispatchEvent(new Event("flowcost:redraw"));
+    // What had the focus is gone with its page: go on from the content, not from the top.
+    if (document.activeElement === document.body) by("main").focus({ preventScroll: true });
     settle();
   });
   document.addEventListener("htmx:after:history:update", () => {

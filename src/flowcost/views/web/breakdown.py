@@ -31,12 +31,18 @@ class Mover(Struct, frozen=True, kw_only=True):
 
 
 def breakdown(
-    asked: Asked, found: Totals, rows: Comparison, *, page: str = ladder.OVERVIEW
+    asked: Asked,
+    found: Totals,
+    rows: Comparison,
+    *,
+    page: str = ladder.OVERVIEW,
+    by: tuple[str, ...] = (),
 ) -> Grid:
-    """Return the rows of the group keys."""
+    """Return the rows of the group keys `by`, else of the question's own."""
+    by = by or asked.question.by
     question, table = asked.question, rows.now
     by_bytes = question.measure == "bytes"
-    names = len(question.by)
+    names = len(by)
     whole = found.bytes if by_bytes else found.list_cost
     columns = table.columns[:names]
     shown = []
@@ -60,12 +66,12 @@ def breakdown(
         cells += [grid.number(BYTES, size), grid.number(BYTES, unpriced)]
         href = "" if rest else ladder.down(question, texts)
         shown.append(Row(cells=tuple(cells), href=href))
-    metered = any(keys.find(name).counts_quantities for name in question.by)
+    metered = any(keys.find(name).counts_quantities for name in by)
     more = structs.replace(question, top=min(question.top * 4, MOST_ROWS))
     return Grid(
         id="rows",
-        title="By " + ", ".join(question.by),
-        heads=_heads(question, table, page, compared=rows.compared),
+        title="By " + ", ".join(by),
+        heads=_heads(question, table, by, page, compared=rows.compared),
         rows=tuple(shown),
         note="Bytes are what each meter counted; one byte can run several." if metered else "",
         more=address(page, more) + "#rows" if _is_cut(table, question) else "",
@@ -112,27 +118,29 @@ def _is_cut(table: Table, question: Question) -> bool:
     return len(table.rows) > question.top and question.top < MOST_ROWS
 
 
-def _heads(question: Question, table: Table, page: str, *, compared: bool) -> tuple[Head, ...]:
-    names = len(question.by)
+def _heads(
+    question: Question, table: Table, by: tuple[str, ...], page: str, *, compared: bool
+) -> tuple[Head, ...]:
+    names = len(by)
     cost, size, unpriced = (
         next(c for c in table.columns[names:] if c.name == name)
         for name in ("list_cost", "bytes", "unpriced_bytes")
     )
     change = Head(label="change", number=True, doc="against the interval before")
     return (
-        *(_head(question, column, column.name, page) for column in table.columns[:names]),
-        _head(question, cost, "list cost", page),
+        *(_head(question, column, column.name, by, page) for column in table.columns[:names]),
+        _head(question, cost, "list cost", by, page),
         Head(label="share", number=True),
         *([change] if compared else []),
-        _head(question, size, "bytes", page),
-        _head(question, unpriced, "unpriced bytes", page),
+        _head(question, size, "bytes", by, page),
+        _head(question, unpriced, "unpriced bytes", by, page),
     )
 
 
-def _head(question: Question, column: Column, label: str, page: str) -> Head:
+def _head(question: Question, column: Column, label: str, by: tuple[str, ...], page: str) -> Head:
     """Return a head that sorts: a measure first downwards, a key first upwards; then turned."""
     number = column.type in ("bytes", "money")
-    now, name = sort_of(question), column.name
+    now, name = sort_of(question, by), column.name
     direction = ""
     if now.removeprefix("-") == name:
         direction = "descending" if now.startswith("-") else "ascending"

@@ -18,6 +18,7 @@ from flowcost.ledger.query import OTHER, Selection, Table, costs
 from flowcost.schema import Column
 from flowcost.views.tables import plain
 from flowcost.views.web.asked import Asked
+from flowcost.views.web.same import sort_of
 
 CANDIDATES = 100  # rows of either interval among which the largest changes are sought
 
@@ -57,11 +58,11 @@ def compared(asked: Asked, before: Selection | None, *, by: tuple[str, ...]) -> 
 
     Money or bytes ranks rows and changes; `before` is None where nothing is to compare with.
     """
-    sort, top = asked.question.sort, asked.question.top
+    sort, top = sort_of(asked.question, by), asked.question.top
     measure = "bytes" if asked.question.measure == "bytes" else "list_cost"
     ranked = f"-{measure}"
     most = max(top, CANDIDATES)
-    table = asked.answer(costs, asked.selection, by=by, sort=sort or ranked, limit=most)
+    table = asked.answer(costs, asked.selection, by=by, sort=sort, limit=most)
     if before is None:
         return Comparison(_cut(table, top), {}, [], compared=False)
     now = _amounts(table)

@@ -20,7 +20,6 @@ KEYS = ("conversation", "path")
 
 def show(request: Request, asked: Asked) -> Response:
     """Answer with conversations by billing path."""
-    asked = structs.replace(asked, question=structs.replace(asked.question, by=KEYS))
     bar = controls(asked, PAGE)
     if bar.trouble or asked.window is None:
         status = 400 if bar.trouble else 200
@@ -29,12 +28,13 @@ def show(request: Request, asked: Asked) -> Response:
     if not found.days:
         return page(request, "nothing.html", asked=asked, bar=bar, action=PAGE)
     rows = compared(asked, asked.before, by=KEYS)
+    by_keys = structs.replace(asked, question=structs.replace(asked.question, by=KEYS))
     return page(
         request,
         "conversations.html",
         asked=asked,
         bar=bar,
         found=found,
-        rows=breakdown(asked, found, rows, page=PAGE),
-        same=same(request, asked, PAGE),
+        rows=breakdown(asked, found, rows, page=PAGE, by=KEYS),
+        same=same(request, by_keys, PAGE),
     )

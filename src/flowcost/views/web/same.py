@@ -6,6 +6,7 @@ A file holds what `flowcost costs` and `/v1/costs` answer to the same question, 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -14,7 +15,7 @@ from starlette.responses import Response
 
 from flowcost import clock
 from flowcost.errors import NotFoundError
-from flowcost.ledger.query import costs
+from flowcost.ledger.query import MEASURES, costs
 from flowcost.ledger.statement import statement
 from flowcost.views.tables import render
 from flowcost.views.web.asked import Asked
@@ -27,6 +28,7 @@ FORMS = {
     "parquet": ("Parquet", "application/vnd.apache.parquet"),
 }
 PATH = "/costs"
+MOST = 200_000  # rows of a file
 
 
 class File(Struct, frozen=True):
@@ -72,9 +74,16 @@ def same(request: Request, asked: Asked, page: str) -> Same:
     )
 
 
-def sort_of(question: Question) -> str:
-    """Return the order of a question's rows, as `query.costs` takes it."""
-    return question.sort or ("-bytes" if question.measure == "bytes" else "-list_cost")
+def sort_of(question: Question, by: Sequence[str] = ()) -> str:
+    """Return the order of rows by `by`, else by the question's keys, as `query.costs` takes it.
+
+    A key that rows are not grouped by any more orders nothing.
+    """
+    name = question.sort.removeprefix("-")
+    known = {*(by or question.by), *(measure.name for measure in MEASURES)}
+    if name in known:
+        return question.sort
+    return "-bytes" if question.measure == "bytes" else "-list_cost"
 
 
 def command(asked: Asked) -> str:
@@ -108,7 +117,7 @@ def _options(asked: Asked) -> list[tuple[str, str]]:
 
 
 def download(request: Request, asked: Asked) -> Response:
-    """Answer with all rows of a question as a file.
+    """Answer with the rows of a question as a file; beyond `MOST` the rest is one row.
 
     Raises:
         NotFoundError: no such format.
@@ -117,7 +126,8 @@ def download(request: Request, asked: Asked) -> Response:
     if form not in FORMS:
         raise NotFoundError(f"no format {form}", hint=f"one of {', '.join(FORMS)}")
     question = asked.question
-    table = asked.answer(costs, asked.selection, by=question.by, sort=sort_of(question))
+    sort = sort_of(question)
+    table = costs(asked.ledger, asked.selection, by=question.by, sort=sort, limit=MOST)
     body = render(table.columns, table.rows, form)
     name = f"flowcost-{'-'.join(question.by)}.{form}"
     headers = {**HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
