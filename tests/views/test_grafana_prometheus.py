@@ -247,7 +247,7 @@ def test_what_prometheus_stores_is_what_the_ledger_says(prometheus):
     for measure in ("bytes", "list_cost_usd"):
         found = set()
         for noun in ("", "namespace_", "owner_", "cluster_", "conversation_"):
-            expr = f"sum(flowcost_ledger_month_{noun}{measure})"
+            expr = f"sum(flowcost_ledger_day_{noun}{measure})"
             (sample,) = prometheus.get("query", query=expr, time=at)["data"]["result"]
             found.add(round(float(sample["value"][1]), 9))  # it adds in doubles
         assert len(found) == 1

@@ -7,8 +7,8 @@ then at most every half minute.
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
 from typing import Any
@@ -20,7 +20,7 @@ from prometheus_client.core import Metric
 from flowcost import clock
 from flowcost.ledger import Ledger
 from flowcost.ledger.levels import Detail
-from flowcost.ledger.query import Selection, costs, opened, totals
+from flowcost.ledger.query import OTHER, Selection, costs, opened, totals
 from flowcost.ledger.reread import reread
 from flowcost.ledger.state import state
 from flowcost.views import series
@@ -30,6 +30,7 @@ SOURCES = 50
 _FRESH = timedelta(seconds=30)
 _ASKERS = 32  # tenants, and parts of them, that are kept
 _NOBODY = "(none)"
+_KEYS = tuple(keys[0] for _, keys in series.DIMENSIONS.values() if len(keys) == 1)
 _MONEY = list(series.MEASURES).index("list_cost_usd")
 _COARSE = Detail(frozenset())
 
@@ -84,12 +85,19 @@ class LedgerMetrics:
         return Reading(now, found, families)
 
     def _sums(self, selection: Selection, now: datetime) -> Iterator[Metric]:
+        """Yield every cut of both windows; one question finds all but the conversations."""
         for window, (start, end) in _windows(now).items():
             chosen = replace(selection, start=start, end=end)
-            for noun, (labels, keys) in series.DIMENSIONS.items():
-                rows = costs(self.ledger, chosen, by=keys, limit=TOP).rows
+            rows = costs(self.ledger, chosen, by=_KEYS).rows
+            for noun in series.NOUNS[window]:
+                labels, keys = series.DIMENSIONS[noun]
+                cut = (
+                    _largest(rows, _KEYS.index(keys[0]))
+                    if len(keys) == 1
+                    else costs(self.ledger, chosen, by=keys, limit=TOP).rows
+                )
                 for place, one in enumerate(series.ledger_series(window, noun)):
-                    yield one.family(_sample(selection, row, len(labels), place) for row in rows)
+                    yield one.family(_sample(selection, row, len(labels), place) for row in cut)
 
     def _shares(self, selection: Selection, now: datetime) -> Iterator[Metric]:
         start, end = _windows(now)["day"]
@@ -131,6 +139,17 @@ class LedgerMetrics:
         until = [max(each.hour for each in hours) + clock.HOUR] if hours else []
         for one, instants in ((series.SINCE, since), (series.UNTIL, until)):
             yield one.family(((tenant,), seconds(instant)) for instant in instants)
+
+
+def _largest(rows: Iterable[tuple[Any, ...]], place: int) -> list[tuple[Any, ...]]:
+    """Return the sums by the key at `place`: the dearest, and the rest as `(other)`."""
+    sums: defaultdict[Any, list[int]] = defaultdict(lambda: [0] * len(series.MEASURES))
+    for row in rows:
+        sums[row[place]] = [a + b for a, b in zip(sums[row[place]], row[len(_KEYS) :], strict=True)]
+    ranked = sorted(sums.items(), key=lambda each: (-each[1][1], -each[1][0], each[0]))
+    found = [(key, *numbers) for key, numbers in ranked[:TOP]]
+    rest = [sum(column) for column in zip(*(n for _, n in ranked[TOP:]), strict=True)]
+    return [*found, (OTHER, *rest)] if any(rest) else found
 
 
 def _sample(selection: Selection, row: tuple[Any, ...], labels: int, place: int) -> series.Sample:

@@ -64,6 +64,10 @@ MEASURES = {
 }
 
 
+# Conversations are many: a day of them is shown.
+NOUNS = {"day": tuple(DIMENSIONS), "month": tuple(n for n in DIMENSIONS if n != "conversation")}
+
+
 def ledger_series(window: str, noun: str) -> Iterator[Series]:
     """Yield the series of one window and dimension, in order of `MEASURES`."""
     labels = ("tenant", *DIMENSIONS[noun][0])
@@ -241,7 +245,7 @@ ALL = (
     *(
         series
         for window in WINDOWS
-        for noun in DIMENSIONS
+        for noun in NOUNS[window]
         for series in ledger_series(window, noun)
     ),
     *(UNKNOWN, UNATTRIBUTED, SINCE, UNTIL, HOURS, RATE_CHECKED),
