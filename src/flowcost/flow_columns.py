@@ -7,6 +7,8 @@ zeros. Addresses are 16 bytes in network order, v4-mapped.
 from __future__ import annotations
 
 import struct
+import sys
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -108,56 +110,75 @@ _WIDTHS = {
     "packets": 8,
 }
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_ADDRESSES = tuple(name for name, width in _WIDTHS.items() if width == 16)
 _ROW = sum(_WIDTHS.values())
-_MEANINGS: dict[str, dict[Any, int]] = {
-    "direction": {meaning: code for code, meaning in enumerate(DIRECTIONS)},
-    "initiator": {meaning: code for code, meaning in enumerate(INITIATORS)},
-}
+_DIRECTION = {meaning: code for code, meaning in enumerate(DIRECTIONS)}
+_INITIATOR = {meaning: code for code, meaning in enumerate(INITIATORS)}
 
 
 class Packer:
-    """Flows on their way to be packed; `size` is about the bytes they will take."""
+    """Flows on their way to be packed, already as columns; `size` is about the bytes they take."""
 
     def __init__(self) -> None:
         self.size = 0
+        self._rows = 0
         self._texts: dict[str, int] = {"": 0}
-        self._rows: list[Flow] = []
+        self._addresses = bytearray(), bytearray(), bytearray()
+        self._numbers = {
+            name: array(_CODES[width]) for name, width in _WIDTHS.items() if width < 16
+        }
+        self._append = tuple(column.append for column in self._numbers.values())
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._rows
 
     def full(self) -> bool:
         """Return whether a segment has no room for another flow."""
-        return len(self._rows) >= MAX_FLOWS or self.size >= MAX_BYTES
+        return self._rows >= MAX_FLOWS or self.size >= MAX_BYTES
 
     def add(self, flow: Flow) -> None:
         """Append one flow."""
-        self._rows.append(flow)
+        self._rows += 1
         self.size += _ROW
-        for text in (flow.local_uid, flow.dns_name):
-            if text not in self._texts:
-                self._texts[text] = len(self._texts)
-                self.size += len(text.encode()) + 5
+        uid, lport, rport, dport, transport, direction, initiator, name, size, packets = (
+            self._append
+        )
+        uid(self._text(flow.local_uid))
+        lport(flow.local_port)
+        rport(flow.remote_port)
+        dport(flow.dialed_port)
+        transport(flow.transport)
+        direction(_DIRECTION[flow.direction])
+        initiator(_INITIATOR[flow.initiator])
+        name(self._text(flow.dns_name))
+        size(flow.bytes)
+        packets(flow.packets)
+        local, remote, dialed = self._addresses
+        local += flow.local_address
+        remote += flow.remote_address
+        dialed += flow.dialed_address
 
     def flows(self) -> Flows:
         """Return the columns; one that is all zero is left out."""
-        columns = dict(zip(_WIDTHS, zip(*self._rows, strict=True), strict=bool(self._rows)))
-        packed: dict[str, bytes] = {}
-        for name, values in columns.items():
-            width, codes = _WIDTHS[name], self._codes(name)
-            if width == 16:
-                column = b"".join(values)
-            else:
-                numbers = [codes[value] for value in values] if codes else values
-                column = struct.pack(f"<{len(values)}{_CODES[width]}", *numbers)
-            if column.strip(b"\0"):
-                packed[name] = column
-        return Flows(rows=len(self._rows), texts=tuple(self._texts), **packed)
+        columns = dict(zip(_ADDRESSES, map(bytes, self._addresses), strict=True))
+        columns.update((name, _little(column)) for name, column in self._numbers.items())
+        packed = {name: data for name, data in columns.items() if data.strip(b"\0")}
+        return Flows(rows=self._rows, texts=tuple(self._texts), **packed)
 
-    def _codes(self, name: str) -> dict[Any, int] | None:
-        if name in {"local_uid", "dns_name"}:
-            return self._texts
-        return _MEANINGS.get(name)
+    def _text(self, text: str) -> int:
+        """Return the place of a text in the dictionary, entering it if it is new."""
+        place = self._texts.get(text)
+        if place is None:
+            place = self._texts[text] = len(self._texts)
+            self.size += len(text.encode()) + 5
+        return place
+
+
+def _little(column: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        column = array(column.typecode, column)
+        column.byteswap()
+    return column.tobytes()
 
 
 def pack(flows: Iterable[Flow]) -> Flows:

@@ -10,6 +10,7 @@ import struct
 from typing import NamedTuple
 
 from flowcost.address import V4_MAPPED
+from flowcost.agent.bounded import forget_oldest
 
 TYPE_A, TYPE_AAAA, CLASS_IN = 1, 28, 1
 _HEADER = struct.Struct("!HHHHHH")
@@ -111,8 +112,7 @@ class Names:
             self._names.pop(key, None)
             self._names[key] = now + answer.ttl_s + self.grace_s, name
             if len(self._names) > self.limit:
-                del self._names[next(iter(self._names))]
-                self.evicted += 1
+                self.evicted += forget_oldest(self._names)
         return len(answers)
 
     def name(self, owner: str, address: bytes, now: float) -> str:

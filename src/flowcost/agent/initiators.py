@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from flowcost.agent.bounded import forget_oldest
 from flowcost.model import Initiator
 
 Far = tuple[bytes, int]
@@ -57,4 +58,4 @@ class Initiators:
         memory.pop(fact, None)
         memory[fact] = None
         if len(memory) > self._limit:
-            del memory[next(iter(memory))]
+            forget_oldest(memory)
