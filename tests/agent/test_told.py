@@ -7,12 +7,14 @@ from msgspec.structs import replace
 
 from flowcost import identities as wire
 from flowcost.address import pack
+from flowcost.agent.apiserver import ApiServer
 from flowcost.agent.identities import Identities, Source
 from flowcost.agent.told import IdentityServer
-from flowcost.errors import InventoryError, NotPermittedError, UnreachableError
+from flowcost.errors import InventoryError, NotPermittedError, NotSupportedError, UnreachableError
 from flowcost.identities import AgentIdentities
 from flowcost.lab import objects, plan
 from flowcost.model import EndKind, Identity
+from tests.agent.test_identities import api
 
 SHOP = plan.shop()
 A = SHOP.nodes[0]
@@ -174,7 +176,9 @@ def test_an_answer_is_unpacked_within_bounds():
     ("status", "body", "error"),
     [
         (401, b"", NotPermittedError),
-        (404, b"", UnreachableError),
+        (500, b"", UnreachableError),
+        (404, b"", NotSupportedError),
+        (404, b'{"detail": "cluster lab is not watched"}', NotSupportedError),
         (200, b"<html>", InventoryError),
         (200, b'{"version": 9}', InventoryError),
     ],
@@ -189,3 +193,15 @@ def test_noise_in_the_kept_answer_is_no_answer(start, answers, tmp_path):
     (tmp_path / "identities.json").write_bytes(b"noise")
     answers.status = 503
     assert start().directory.world.pods == {}
+
+
+def test_a_server_that_does_not_watch_the_cluster_leaves_it_to_the_api_server(
+    start, serve, answers
+):
+    url, _ = serve(api)
+    answers.status = 404
+    alone = start()
+    assert (alone.failures, alone.directory.world.pods) == (1, {})
+    both = start(api=ApiServer(url))
+    assert both.failures == 0
+    assert both.directory.world.pods[SHOP.pod("cart-0").uid].k8s_workload_name == "cart"

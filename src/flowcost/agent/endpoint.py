@@ -53,6 +53,7 @@ class Endpoint:
             raise UsageError(f"{url!r} is not the URL of a {what}", hint="https://host:port")
         self.url, self.what = url, what
         self.encrypted = parts.scheme == "https"
+        self.on_loopback = parts.hostname in {"127.0.0.1", "::1", "localhost"}
         self._where, self._prefix = parts.netloc, parts.path.rstrip("/")
         self._token_file, self._ca_file = token_file, ca_file
         self._timeout_s, self._most_bytes = timeout_s, most_bytes

@@ -24,7 +24,7 @@ from flowcost.agent.identity import World, world
 from flowcost.agent.imds import Place
 from flowcost.agent.kubernetes import decode
 from flowcost.agent.told import IdentityServer, read, told_world
-from flowcost.errors import FlowcostError, InventoryError
+from flowcost.errors import FlowcostError, InventoryError, NotSupportedError
 from flowcost.model import Identity
 from flowcost.resolve import Layer
 
@@ -35,7 +35,8 @@ TOLD = "identities"  # the one document of a Flowcost server
 class Source(Struct, frozen=True, kw_only=True):
     """Where identities come from: a Flowcost server, an API server, or files kubectl wrote.
 
-    With none of them, only the node itself is known.
+    With none of them, only the node itself is known. A server that does not watch this cluster
+    leaves it to the API server, if both are given.
     """
 
     node: str = ""
@@ -53,9 +54,14 @@ class Source(Struct, frozen=True, kw_only=True):
         Raises:
             InventoryError: a file cannot be read.
             NotPermittedError, UnreachableError: the server refuses or does not answer.
+            NotSupportedError: it does not watch this cluster, and no other source is given.
         """
         if self.server:
-            return {TOLD: self.server.fetch(self.node)}
+            try:
+                return {TOLD: self.server.fetch(self.node)}
+            except NotSupportedError:
+                if not self.api:
+                    raise
         if self.api:
             return self.api.snapshot(self.node)
         return read_files(self.directory) if self.directory else {}

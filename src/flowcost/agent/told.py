@@ -9,12 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
+import msgspec
+from msgspec import Struct
+
 from flowcost import identities
 from flowcost.address import network, pack
 from flowcost.agent.endpoint import Answer, Endpoint
 from flowcost.agent.identity import World, placed, services_at
 from flowcost.agent.imds import Place
-from flowcost.errors import InventoryError, NotPermittedError, UnreachableError
+from flowcost.errors import NotPermittedError, NotSupportedError, UnreachableError
 from flowcost.identities import AgentIdentities
 from flowcost.model import EndKind, Identity
 from flowcost.resolve import Claim, Layer, ServiceClaim
@@ -59,6 +62,7 @@ class IdentityServer:
         Raises:
             InventoryError: it is not such an answer.
             NotPermittedError: the token is refused.
+            NotSupportedError: the server does not watch this cluster.
             UnreachableError: the server cannot be reached or answers in error.
         """
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip"}
@@ -76,6 +80,12 @@ class IdentityServer:
                 f"Flowcost server {self._endpoint.url}: refuses this agent's token "
                 f"({answer.status})",
                 hint=HINT,
+            )
+        if answer.status == http.client.NOT_FOUND:
+            raise NotSupportedError(
+                f"Flowcost server {self._endpoint.url}: {_detail(answer.body)}",
+                hint="Name the cluster in [[clusters]] of the server's flowcost.toml, or let this "
+                "agent ask the Kubernetes API (--identities kubernetes).",
             )
         if answer.status != http.client.OK:
             raise UnreachableError(
@@ -136,6 +146,17 @@ def told_world(
         services=services_at(resolution, at),
         resolution=resolution,
     )
+
+
+def _detail(body: bytes) -> str:
+    """Return what a problem document (RFC 9457) says, in a line."""
+    with suppress(msgspec.MsgspecError):
+        return msgspec.json.decode(body, type=_Problem).detail
+    return "tells no identities"
+
+
+class _Problem(Struct):
+    detail: str = "tells no identities"
 
 
 def _layer(known: AgentIdentities) -> Layer:

@@ -123,7 +123,10 @@ def command(
         )
     if outbox_mib < 1:
         raise UsageError(f"--outbox-mib {outbox_mib}: must be at least 1")
-    kind = setup.kind_of_identities(kind, directory=kubernetes, api_url=api, server=server)
+    asked, kind = (
+        kind,
+        setup.kind_of_identities(kind, directory=kubernetes, api_url=api, server=server),
+    )
     given = Place(
         provider=provider, region=region, zone_id=zone_id, subnet=subnet, vpc=vpc, account=account
     )
@@ -137,7 +140,9 @@ def command(
                 cluster=cluster,
                 place=node.place(given, ask=ask),
                 server=told if kind == "server" else None,
-                api=setup.api(api, api_token_file, api_ca_file) if kind == "kubernetes" else None,
+                api=setup.api(api, api_token_file, api_ca_file)
+                if kind == "kubernetes" or asked is None
+                else None,
                 directory=kubernetes if kind == "file" else None,
                 zone_ids=setup.zones(zones),
                 layers=setup.layers(inventory_path),

@@ -106,7 +106,7 @@ def posting(
         ca_file=ca_file,
         most_bytes=1 << 16,
     )
-    if token_file and not endpoint.encrypted:
+    if token_file and not endpoint.encrypted and not endpoint.on_loopback:
         LOG.warning("%s is not encrypted: whoever is on the way reads the token", url)
     epoch = int(clock.now().timestamp() * 1_000_000) * 1000
     outbox = Outbox(
