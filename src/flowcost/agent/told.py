@@ -17,7 +17,12 @@ from flowcost.address import network, pack
 from flowcost.agent.endpoint import Answer, Endpoint
 from flowcost.agent.identity import World, placed, services_at
 from flowcost.agent.imds import Place
-from flowcost.errors import NotPermittedError, NotSupportedError, UnreachableError
+from flowcost.errors import (
+    InventoryError,
+    NotPermittedError,
+    NotSupportedError,
+    UnreachableError,
+)
 from flowcost.identities import AgentIdentities
 from flowcost.model import EndKind, Identity
 from flowcost.resolve import Claim, Layer, ServiceClaim
