@@ -331,3 +331,10 @@ def test_a_round_ends_however_much_is_posted_meanwhile(site):
     assert site.content()
     assert site.live.state("acme").posted_until is not None
     assert site.live.state("acme").waiting == 2
+
+
+def test_troubles_of_the_machine_are_told_to_its_own_tenant(site):
+    site.inbox.trouble = "/var/lib/x: no space"
+    assert site.live.state("default").troubles == ("/var/lib/x: no space",)
+    [told] = site.live.state("acme").troubles
+    assert "/var" not in told

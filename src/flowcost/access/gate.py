@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from anyio.to_thread import run_sync
+
 from flowcost import clock
 from flowcost.access.asking import Asking
 from flowcost.access.audit import Audit
@@ -77,15 +79,18 @@ class Gate:
         try:
             return await self._principal(asking)
         except (UnauthenticatedError, ForbiddenError) as error:
-            self.audit.refused(
-                tenant="",
-                who="(unknown)",
-                action=f"{asking.method} {asking.path}",
-                result=error.message,
-                at=self.now(),
-                peer=asking.peer,
-            )
+            await run_sync(self._refused, asking, error.message)
             raise
+
+    def _refused(self, asking: Asking, why: str) -> None:
+        self.audit.refused(
+            tenant="",
+            who="(unknown)",
+            action=f"{asking.method} {asking.path}",
+            result=why,
+            at=self.now(),
+            peer=asking.peer,
+        )
 
     async def _principal(self, asking: Asking) -> Principal | None:
         if "authorization" in asking.headers:

@@ -55,5 +55,6 @@ class Principal(Struct, frozen=True, kw_only=True):
         return bool(self.namespaces or self.owners)
 
 
-# Who asks a server that listens on loopback only and has no access configured.
+# Who asks a server that listens on loopback only and has no access configured. Its tenant is the
+# server's own: troubles of the machine are told to it.
 OPEN = Principal(tenant="default", subject="anyone on this machine", role=Role.ADMIN)

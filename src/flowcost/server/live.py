@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from flowcost import clock, segment
+from flowcost.access.principal import OPEN
 from flowcost.clock import HOUR
 from flowcost.errors import FlowcostError
 from flowcost.ledger import Ledger
@@ -98,6 +99,8 @@ class Live:
             troubles = [text for (whose, _), text in self._troubles.items() if whose == tenant]
             posted = self._posted.get(tenant)
         shared = [self._inbox.trouble, *self._knowledge.troubles(), *self._retiring.troubles]
+        if tenant != OPEN.tenant and any(shared):  # it names files, and other tenants
+            shared = ["the server has troubles of its own; who runs it is told which"]
         return LiveState(
             posted_until=posted,
             closed_until=clock.hour_of(self._now() - self.settings.lateness),

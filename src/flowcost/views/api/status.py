@@ -30,6 +30,9 @@ class Whoami(Struct, frozen=True, kw_only=True):
 class Health(Struct, frozen=True, kw_only=True):
     """How the server fares for a tenant: `ok`, or `degraded` for the `reasons`.
 
+    Reasons of the machine itself (its disk, its files) are told in full to tenant `default`, whose
+    server it is; others are told that there are some.
+
     `posted_until` is the end of the newest window in the ledger, `closed_until` that of the
     newest hour that will not change by itself; `waiting` counts acknowledged segments that no
     hour has yet. Instants are UTC, null is never.
