@@ -88,7 +88,7 @@ def asked(request: Request, service: Service, answers: Answers) -> Asked:
     principal = require(request, Role.VIEWER)
     question = decode(request.url.query)
     hours = span(service.ledger, tenant=principal.tenant)
-    window = resolved(question, hours) if hours else None
+    window = resolved(question, hours, service.ledger.shelves.retired()) if hours else None
     selection = Selection(
         where=question.filter,
         start=window.start if window else None,

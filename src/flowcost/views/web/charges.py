@@ -47,6 +47,7 @@ def show(request: Request, asked: Asked) -> Response:
     found = asked.answer(totals, asked.selection)
     if not found.days:
         return page(request, "nothing.html", asked=asked, bar=bar, action=ladder.CHARGES)
+    pruned = asked.ledger.shelves.retired()
     explained = asked.answer(explain, asked.selection, top=asked.question.top + 1)
     return page(
         request,
@@ -55,6 +56,7 @@ def show(request: Request, asked: Asked) -> Response:
         bar=bar,
         found=found,
         rows=_grid(asked, explained),
+        pruned=pruned.hours if pruned.has(asked.window.start) else "",
         crumbs=ladder.crumbs(asked.question),
         up=ladder.up(asked.question),
     )

@@ -97,8 +97,13 @@ def _ranges(hours: list[datetime]) -> list[str]:
 
 
 def _gaps(asked: Asked, window: Window) -> list[datetime]:
-    """Return the hours of the interval in which the tenant has no charge at all."""
+    """Return the hours of the interval in which the tenant has no charge at all.
+
+    Days that have lost their hours cannot tell, and are passed over.
+    """
+    retired = asked.ledger.shelves.retired()
     table = asked.answer(costs, asked.narrowed(""), by=("hour",), sort="hour")
     seen = {row[0].replace(tzinfo=UTC) for row in table.rows}
     hours = (window.end - window.start) // clock.HOUR
-    return [at for n in range(hours) if (at := window.start + n * clock.HOUR) not in seen]
+    every = (window.start + n * clock.HOUR for n in range(hours))
+    return [at for at in every if at not in seen and not retired.has(at)]

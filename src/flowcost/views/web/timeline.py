@@ -65,8 +65,9 @@ def _amounts(asked: Asked, window: Window, *, by_bytes: bool) -> dict[datetime, 
 
 def _earlier(asked: Asked, window: Window, *, by_bytes: bool) -> dict[int, int]:
     """Return what each step cost in the interval before, by its place in the interval."""
-    if asked.before is None:
-        return {}
+    retired = asked.ledger.shelves.retired()
+    if asked.before is None or (window.step == "hour" and retired.has(window.before)):
+        return {}  # days that have lost their hours cannot be told hour by hour
     earlier = steps(structs.replace(window, start=window.before, end=window.start))
     places = {start: index for index, start in enumerate(earlier)}
     found = {}

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct
 
 from flowcost import clock
+from flowcost.ledger.levels import Retired
 from flowcost.views.web.question import WHOLE, Question
 
 PRESETS = (
@@ -22,17 +23,12 @@ _DAILY = timedelta(days=190)
 
 
 class Window(Struct, frozen=True, kw_only=True):
-    """A half-open interval of whole UTC hours, and the equal one before it."""
+    """A half-open interval of whole UTC hours, the equal one before it, and how it is drawn."""
 
     start: datetime
     end: datetime
     before: datetime
-
-    @property
-    def step(self) -> str:
-        """Return the step in which the interval is drawn."""
-        span = self.end - self.start
-        return "hour" if span <= _HOURLY else "day" if span <= _DAILY else "month"
+    step: str
 
     @property
     def words(self) -> str:
@@ -40,8 +36,11 @@ class Window(Struct, frozen=True, kw_only=True):
         return f"{moment(self.start)} to {moment(self.end)} UTC"
 
 
-def resolved(question: Question, span: tuple[datetime, datetime]) -> Window:
-    """Return the interval of `question` over a ledger whose hours are `span`."""
+def resolved(question: Question, span: tuple[datetime, datetime], retired: Retired) -> Window:
+    """Return the interval of `question` over a ledger whose hours are `span`.
+
+    Where hours were `retired` only days are left, so that is how they are drawn.
+    """
     first, newest = span
     if question.last == "":
         start, end = question.start or first, question.end or newest
@@ -53,11 +52,19 @@ def resolved(question: Question, span: tuple[datetime, datetime]) -> Window:
         start, end = datetime(month.year, month.month, 1, tzinfo=UTC), newest
     else:
         start, end = newest - int(question.last[:-1]) * _UNITS[question.last[-1]], newest
+    before = start - (end - start)
     if question.last == "month":
         last_month = clock.month_of(start - clock.HOUR)
         before = datetime(last_month.year, last_month.month, 1, tzinfo=UTC)
-        return Window(start=start, end=end, before=before)
-    return Window(start=start, end=end, before=start - (end - start))
+    return Window(
+        start=start, end=end, before=before, step=_step(end - start, hours=not retired.has(start))
+    )
+
+
+def _step(span: timedelta, *, hours: bool) -> str:
+    if hours and span <= _HOURLY:
+        return "hour"
+    return "day" if span <= _DAILY else "month"
 
 
 def steps(window: Window) -> list[datetime]:
