@@ -8,11 +8,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from msgspec import Struct
+
+from flowcost import clock
 from flowcost.agent.capture import Capture, Settings
 from flowcost.agent.conntrack import Conntrack
 from flowcost.agent.daemon import Agent
+from flowcost.agent.endpoint import Endpoint
 from flowcost.agent.identities import Identities, Source
 from flowcost.agent.lines import Line
+from flowcost.agent.outbox import Outbox
+from flowcost.agent.poster import Poster
 from flowcost.agent.spool import Spool
 from flowcost.lab import objects, plan
 from flowcost.lab.cluster import Cluster
@@ -22,6 +28,8 @@ from flowcost.model import Direction
 from flowcost.price import RateBook, list_book
 from flowcost.resolve import declared
 
+OUTBOX_BYTES = 64 << 20
+FLUSH_S = 10.0  # for what is left to post at the end
 SETTINGS = Settings(
     mtu=plan.MTU,
     service_ranges=(plan.SERVICE_V4, plan.SERVICE_V6),
@@ -31,8 +39,18 @@ SETTINGS = Settings(
 )
 
 
+class Receiver(Struct, frozen=True):
+    """A Flowcost server that agents post to."""
+
+    url: str
+    token_file: Path | None = None
+
+
 class NodeAgent:
-    """The agent of one node; `lines` are those of its last round."""
+    """The agent of one node; `lines` are those of its last round.
+
+    With a `receiver`, what it drains is posted there too, by a thread of its own.
+    """
 
     def __init__(
         self,
@@ -42,8 +60,10 @@ class NodeAgent:
         book: RateBook | None = None,
         settings: Settings = SETTINGS,
         pins: Path | None = None,
+        receiver: Receiver | None = None,
     ) -> None:
         self.node = node
+        self._poster: Poster | None = None
         self.lines: list[Line] = []
         self._directory = Path(tempfile.mkdtemp(prefix="flowcost-lab-"))
         objects.write(cluster.plan, self._directory)
@@ -71,6 +91,21 @@ class NodeAgent:
             lines=self.lines.extend,
         )
 
+        if receiver:
+            self._post_to(receiver)
+
+    def _post_to(self, receiver: Receiver) -> None:
+        endpoint = Endpoint(receiver.url, what="Flowcost server", token_file=receiver.token_file)
+        outbox = Outbox(
+            self._directory / "outbox",
+            self.spool.directory,
+            epoch=int(clock.now().timestamp() * 1_000_000) * 1000,
+            limit_bytes=OUTBOX_BYTES,
+        )
+        self._poster = Poster(outbox, endpoint)
+        self.agent.post_to(outbox, self._poster)
+        self._poster.start()
+
     def round(self) -> list[Line]:
         """Do one round and return its lines."""
         self.lines.clear()
@@ -79,6 +114,8 @@ class NodeAgent:
 
     def close(self) -> None:
         """Detach from the kernel and remove what the agent wrote."""
+        if self._poster:
+            self._poster.close(FLUSH_S)
         self.capture.detach()
         self.identities.close()
         self.connections.close()
@@ -87,16 +124,16 @@ class NodeAgent:
 
 
 class Agents:
-    """The agents of all nodes of a cluster, by node name."""
+    """The agents of all nodes of a cluster, by node name; they post to `receiver`, if any."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, *, receiver: Receiver | None = None) -> None:
+        self._cluster, self._receiver = cluster, receiver
         self.by_node: dict[str, NodeAgent] = {}
 
     def __enter__(self) -> Self:
         try:
             for node in self._cluster.plan.nodes:
-                self.by_node[node.name] = NodeAgent(self._cluster, node)
+                self.by_node[node.name] = NodeAgent(self._cluster, node, receiver=self._receiver)
         except BaseException:
             self.close()
             raise
