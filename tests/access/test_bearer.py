@@ -142,7 +142,7 @@ def test_an_issuer_that_is_away_locks_nobody_out_for_a_day(ask, provider, clock)
         {"jwks": JSONResponse({"keys": "x" * 300_000}, 200)},
         {"jwks": RedirectResponse("http://127.0.0.1:1/")},
     ],
-    ids=str,
+    ids=["other issuer", "no discovery", "a list", "half a key", "too large", "elsewhere"],
 )
 def test_an_issuer_that_misbehaves_opens_nothing(ask, provider, clock, fault):
     provider.faults |= fault
