@@ -1,15 +1,15 @@
 """Which partitions there are: manifests by hour, read once and remembered.
 
 A manifest is replaced whole, so a file that has not changed (inode, time, size) says what it said.
-Every writer leaves a new mark at the root when it is done; while the mark stays, nothing is listed
-again (but every `RELIST_S` seconds, for a writer that died before it could leave one).
+Every writer renews the mark at the root when it is done; while the mark stays, a question lists
+nothing again (but every ten seconds, for a writer that died before it could, or a hand that deleted
+a folder). The mark is an empty file, so that equal ledgers are equal files.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import time
 from contextlib import suppress
 from datetime import datetime
@@ -22,7 +22,7 @@ from flowcost import clock
 from flowcost.ledger.partition import MANIFEST, Manifest, Partition, read_manifest
 
 MARK = ".changed"
-RELIST_S = 10.0
+RELIST_NS = 10_000_000_000
 
 
 class Held(Struct, frozen=True):
@@ -45,27 +45,36 @@ class Catalogue:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._known: dict[str, tuple[tuple[int, int, int], Held]] = {}
-        self._listed: tuple[bytes, float, list[Held]] | None = None
+        self._listed: tuple[tuple[int, int], int, list[Held]] | None = None
 
     def held(
-        self, start: datetime | None = None, end: datetime | None = None, *, tenant: str = ""
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        tenant: str = "",
+        listed: bool = False,
     ) -> list[Held]:
-        """Return the partitions whose hour lies in `[start, end)`, by tenant, cluster and hour."""
+        """Return the partitions whose hour lies in `[start, end)`, by tenant, cluster and hour.
+
+        `listed` looks at the folders whatever the mark says: for who decides what is to be done.
+        """
         first = clock.hour_of(start) if start else None
         return [
             held
-            for held in self._all()
+            for held in self._all(listed=listed)
             if (not tenant or held.partition.tenant == tenant)
             and (first is None or held.partition.hour >= first)
             and (end is None or held.partition.hour < end)
         ]
 
-    def _all(self) -> list[Held]:
+    def _all(self, *, listed: bool) -> list[Held]:
         """Return every partition; the mark is read first, so a later writer is not missed."""
-        mark, now = self._mark(), time.monotonic()
-        listed = self._listed
-        if listed and mark and listed[0] == mark and now - listed[1] < RELIST_S:
-            return listed[2]
+        mark, now = self._mark(), time.monotonic_ns()
+        before = self._listed
+        fresh = before is not None and before[0] == mark and now - before[1] < RELIST_NS
+        if before and fresh and not listed:
+            return before[2]
         found = [
             held
             for whose in _names(self.root, "tenant=")
@@ -74,21 +83,22 @@ class Catalogue:
             for hour in _names(f"{self.root}/{whose}/{cluster}/{day}", "hour=")
             if (held := self._read(Path(self.root, whose, cluster, day, hour)))
         ]
-        self._listed = mark, now, found
+        self._listed = mark and (mark, now, found)
         return found
 
-    def _mark(self) -> bytes:
+    def _mark(self) -> tuple[int, int] | None:
         try:
-            return (self.root / MARK).read_bytes()
+            found = (self.root / MARK).stat()
         except OSError:
-            return b""
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def mark(self) -> None:
-        """Leave a new mark; writers call it when they have changed a partition."""
-        draft = self.root / f"{MARK}.{os.getpid()}.tmp"
-        with suppress(OSError):  # a full disk: readers list again after `RELIST_S`
-            draft.write_text(secrets.token_hex(8))
-            draft.replace(self.root / MARK)
+        """Renew the mark; writers call it when they have changed a partition."""
+        path, now = self.root / MARK, time.time_ns()
+        with suppress(OSError):  # a full disk: readers list again after `RELIST_NS`
+            path.touch()
+            os.utime(path, ns=(now, now))  # to the nanosecond; the kernel's own step is coarser
 
     def _read(self, folder: Path) -> Held | None:
         path = f"{folder}/{MANIFEST}"

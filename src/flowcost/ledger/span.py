@@ -30,7 +30,7 @@ def span(ledger: Ledger, *, tenant: str = "") -> tuple[datetime, datetime] | Non
 def _outermost(cluster: Path, *, last: bool) -> datetime | None:
     for day in _ordered(cluster.glob("day=*"), last=last):
         for hour in _ordered(day.glob("hour=*"), last=last):
-            if (hour / MANIFEST).exists():
+            if hour.joinpath(MANIFEST).exists():
                 return Partition.of(hour).hour
     return None
 

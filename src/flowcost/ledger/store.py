@@ -79,7 +79,7 @@ class Ledger:
     ) -> list[Manifest]:
         """Return the manifests of all hours in `[start, end)`, in order."""
         self._require(tenant)
-        held = self.shelves.hours.held(start, end, tenant=tenant)
+        held = self.shelves.hours.held(start, end, tenant=tenant, listed=True)
         return [found.manifest for found in held]
 
     def _require(self, tenant: str) -> None:

@@ -291,7 +291,7 @@ def _with(streams: Sequence[Stream], fresh: Sequence[Received]) -> tuple[Stream,
     return tuple(by_key[key] for key in sorted(by_key))
 
 
-def _sweep(folder: Path, index: Index, *, after_s: float = STRAY_S) -> None:
+def _sweep(folder: Path, index: Index, *, after_s: int = STRAY_S) -> None:
     """Delete what the index does not name, once nobody can be reading it any more."""
     named = {INDEX, *(part.name for part in index.parts)}
     edge = time.time() - after_s
