@@ -290,7 +290,7 @@ def test_a_large_text_file_is_read_in_parts_with_the_same_result(tmp_path, monke
     many = [row for n in range(200) for row in rows({"flow-direction": "egress", "bytes": n})]
     path = write_text(tmp_path / "a.log.gz", many)
     whole, _ = read(path)
-    monkeypatch.setattr(reader, "WHOLE", 0)
+    monkeypatch.setattr(reader, "LARGE", 0)
     monkeypatch.setattr(reader, "PIECE", 1000)
     flows, report = read(path)
     assert report.rows == 200

@@ -44,9 +44,11 @@ LayersFor = Callable[[str, datetime], Iterable[Layer]]  # of any tenant
 
 
 class Logs(Struct, frozen=True):
-    """Partials of flow logs that have flows in an hour, and what a manifest says of them."""
+    """Flow logs of an hour: an SQL relation that holds them (empty: none), among other hours' flows,
+    and what a manifest says of them.
+    """
 
-    paths: tuple[Path, ...] = ()
+    flows: str = ""
     inputs: tuple[Input, ...] = ()
     assume_provider: str = ""
 
@@ -149,7 +151,10 @@ def resolution_of(
     Only claims on addresses that were seen in the hour are in it.
     """
     seen = shelf.paths(index, "seen")
-    addresses = _addresses(con, [*shelf.paths(index, "sums"), *logs.paths])
+    sums = shelf.paths(index, "sums")
+    addresses = _addresses(
+        con, [*([scan(sums)] if sums else []), *([logs.flows] if logs.flows else [])]
+    )
     laid = lay(layers, read(con, seen) if seen else [], index.hour, addresses)
     built = timeline.build(laid.layers)
     identities = dict(built.identities)
@@ -158,13 +163,14 @@ def resolution_of(
     return replace(built, identities=identities)
 
 
-def _addresses(con: DuckDBPyConnection, paths: Sequence[Path]) -> list[bytes]:
+def _addresses(con: DuckDBPyConnection, relations: Sequence[str]) -> list[bytes]:
     """Return the addresses of either end, sorted."""
-    if not paths:
+    if not relations:
         return []
+    pairs = " UNION ".join(f"SELECT local_address, remote_address FROM {one}" for one in relations)
     found = con.execute(
         "SELECT DISTINCT unnest([local_address, remote_address]) AS address"
-        f" FROM (SELECT DISTINCT local_address, remote_address FROM {scan(paths)}) ORDER BY address"
+        f" FROM ({pairs}) ORDER BY address"
     ).fetchall()
     return [address for (address,) in found]
 
@@ -215,12 +221,12 @@ def _moved(resolution: Resolution, hour: datetime) -> tuple[set[bytes], list[tup
 def _logged(con: DuckDBPyConnection, index: Index, agents: str, logs: Logs) -> None:
     """Create the view `logged`: everything that was seen in the hour."""
     parts = [f"SELECT {_NAMES} FROM {agents}"]
-    if logs.paths:
+    if logs.flows:
         start, end = (f"TIMESTAMP '{edge:%Y-%m-%d %H:%M:%S}'"
                       for edge in (index.hour, index.hour + HOUR))  # fmt: skip
         tenant = index.tenant.replace("'", "''")
         parts.append(
-            f"SELECT {_NAMES} FROM {scan(logs.paths)} WHERE window_start >= {start}"
+            f"SELECT {_NAMES} FROM {logs.flows} WHERE window_start >= {start}"
             f" AND window_start < {end} AND tenant = '{tenant}'"
         )
     con.execute(f"CREATE OR REPLACE TEMP VIEW logged AS {' UNION ALL '.join(parts)}")

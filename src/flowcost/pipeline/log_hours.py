@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from flowcost.pipeline.hour import Logs
+from flowcost.pipeline.hour import NO_LOGS, Logs
 from flowcost.pipeline.shelf import Entry, Shelf
 
 
-def logs_of(folder: Path, entries: Sequence[Entry], assume_provider: str) -> Logs:
-    """Return what an hour is made of beside segments; `folder` is the shelf's."""
+def logs_of(shelf: Shelf, entries: Sequence[Entry], assume_provider: str) -> Logs:
+    """Return what an hour is made of beside segments."""
     return Logs(
-        paths=tuple(sorted({folder / entry.partial for entry in entries})),
+        flows=shelf.relation(entries),
         inputs=tuple(sorted(entry.input for entry in entries)),
         assume_provider=assume_provider if entries else "",
     )
@@ -26,6 +26,7 @@ class LogHours:
         self._folder = ledger / ".run"
         self._provider = assume_provider
         self._changed = 0
+        self._shelf: Shelf | None = None
         self._hours: dict[datetime, list[Entry]] = {}
 
     def look(self) -> None:
@@ -35,9 +36,11 @@ class LogHours:
         except FileNotFoundError:
             return
         if changed != self._changed:
-            self._hours = Shelf(self._folder).by_hour()
+            self._shelf = Shelf(self._folder)
+            self._hours = self._shelf.by_hour()
             self._changed = changed
 
     def of(self, hour: datetime) -> Logs:
         """Return the partials that have flows in `hour`."""
-        return logs_of(self._folder, self._hours.get(hour, ()), self._provider)
+        entries = self._hours.get(hour, ())
+        return logs_of(self._shelf, entries, self._provider) if self._shelf else NO_LOGS

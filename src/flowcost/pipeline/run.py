@@ -1,10 +1,10 @@
 """The main job: a tree of cloud flow logs to an attributed ledger.
 
-Files are read one by one into partials (`shelf`); every hour whose files changed is attributed
-from all partials that have flows in it, and replaced. So a run is incremental and idempotent: new
-files add hours, late files rewrite only theirs, and a run that was interrupted anywhere and run
-again leaves the ledger that one clean run would have left. An hour that agents saw too is
-attributed from both (`hour`), whoever of the run and the server does it.
+Files are read into partials (`shelf`), small ones several at once; every hour whose files changed
+is attributed from all partials that have flows in it, and replaced. So a run is incremental and
+idempotent: new files add hours, late files rewrite only theirs, and a run that was interrupted
+anywhere and run again leaves the ledger that one clean run would have left. An hour that agents
+saw too is attributed from both (`hour`), whoever of the run and the server does it.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def run(
     Raises:
         LedgerError: a partition cannot be written; hours written before it stand.
     """
-    shelf = Shelf(ledger.root / ".run")
+    shelf = Shelf(ledger.root / ".run" / "shelf")
     unread = list(files) if settings.again else shelf.unread(files, settings.options)
     gone = []
     if unread:
@@ -132,7 +132,7 @@ def run(
             *(lost.finding for lost in gone),
             *resolution.findings,
             *_merged(found),
-            *uncovered(shelf.partials(), resolution),
+            *uncovered(shelf.live(shelf.entries.values()), resolution),
         ),
         cross_checked=tuple(sorted(checks.items())),
     )
@@ -215,7 +215,7 @@ def _attribute(
     checks: dict[str, int] = {}
     if not work.dirty:
         return changed, found, checks
-    spill = work.shelf.folder / "spill"
+    spill = work.shelf.folder.parent / "spill"
     with duckdb.connect(
         config={"memory_limit": work.settings.memory, "temp_directory": str(spill)}
     ) as con:
@@ -245,7 +245,7 @@ def _both(work: _Work, index: Index, layers_of: LayersOf, rates: RateBook) -> At
     engine = Engine(memory=work.settings.memory, spill=work.shelf.folder / "spill")
     with engine.connect() as con:
         entries = work.hours[index.hour]
-        logs = logs_of(work.shelf.folder, entries, work.settings.assume_provider)
+        logs = logs_of(work.shelf, entries, work.settings.assume_provider)
         layers = layers_of(index.hour)
         return attribute_hour(con, work.ledger, index, layers, rates, logs=logs)
 
@@ -267,15 +267,13 @@ def _alone(
 
 def _flows(con: DuckDBPyConnection, work: _Work, batch: Sequence[datetime]) -> None:
     """Create the view `logged`: the flows of all partials in the hours of a batch."""
-    partials = sorted(
-        {str(work.shelf.folder / entry.partial) for hour in batch for entry in work.hours[hour]}
-    )
-    names = ", ".join("'" + name.replace("'", "''") + "'" for name in partials)
+    entries = {entry.key: entry for hour in batch for entry in work.hours[hour]}
+    source = work.shelf.relation(entries.values())
     hours = ", ".join(f"TIMESTAMP '{hour:%Y-%m-%d %H:%M:%S}'" for hour in batch)
     first, last = (f"TIMESTAMP '{edge:%Y-%m-%d %H:%M:%S}'"
                    for edge in (batch[0], batch[-1] + HOUR))  # fmt: skip
     con.execute(
-        f"CREATE OR REPLACE TEMP VIEW logged AS SELECT * FROM read_parquet([{names}])"
+        f"CREATE OR REPLACE TEMP VIEW logged AS SELECT * FROM {source}"
         f" WHERE window_start >= {first} AND window_start < {last}"
         f" AND date_trunc('hour', window_start) IN ({hours})"
     )

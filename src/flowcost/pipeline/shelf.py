@@ -1,13 +1,16 @@
-"""Partial aggregates kept beside the ledger: one per log file, written once, merged at will.
+"""Partial aggregates kept beside the ledger: written once, merged at will.
 
-A partial is named by its file and content version, so reading the same file again finds it there,
-and an hour can be attributed anew when a late file arrives without reading the others again. Its
-entry (a JSON file) is written after it: an interrupted run leaves no entry without a partial.
+A partial holds the flows of a log file, or of several small ones; it is named by their names and
+content versions. So an hour can be attributed anew when a late file arrives without reading the
+others again. Every file has an entry (a JSON file named by the file), written after the partial it
+refers to: an interrupted run leaves no entry without a partial. What no entry refers to, the part
+of a file that has since changed, does not count.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,13 +33,16 @@ class Entry(Struct, frozen=True, kw_only=True):
     """A log file that was read.
 
     `key` identifies the file wherever it was copied to; `digest` its content and how it was
-    read. `hours` are the UTC hours (Unix seconds) that it has flows in, with their flow counts.
+    read. Its flows are those of `part`, one of `parts`, in the file `partial`. `hours` are the
+    UTC hours (Unix seconds) that it has flows in, with their flow counts.
     """
 
     key: str
     name: str
     digest: str
     partial: str
+    part: int
+    parts: int
     hours: dict[int, int]
     report: FileReport
 
@@ -57,6 +63,9 @@ class Shelf:
             for path in sorted(folder.glob("*.json"))
         )
         self.entries = {entry.key: entry for entry in entries}
+        self._live: dict[str, set[int]] = defaultdict(set)  # parts that count, by partial
+        for entry in self.entries.values():
+            self._live[entry.partial].add(entry.part)
 
     def unread(self, files: Iterable[LogFile], options: Options) -> list[LogFile]:
         """Return the files that have no entry for their present content and options.
@@ -96,24 +105,46 @@ class Shelf:
         return self.folder / f"{name}.parquet"
 
     def _keep(self, entry: Entry) -> None:
-        """Write the entry; the partial of an earlier content of the file goes."""
+        """Write the entry; the partial of earlier contents goes when nothing refers to it."""
         before = self.entries.get(entry.key)
-        path = (self.folder / entry.partial).with_suffix(".json")
+        name = hashlib.sha256(entry.key.encode()).hexdigest()[:32]
+        path = self.folder / f"{name}.json"
         draft = path.with_suffix(".partly")
         draft.write_bytes(msgspec.json.encode(entry))
         draft.replace(path)
         self.entries[entry.key] = entry
-        if before and before.partial != entry.partial:
-            (self.folder / before.partial).with_suffix(".json").unlink(missing_ok=True)
-            (self.folder / before.partial).unlink(missing_ok=True)
+        self._live[entry.partial].add(entry.part)
+        if before and (before.partial, before.part) != (entry.partial, entry.part):
+            self._live[before.partial].discard(before.part)
+            if not self._live[before.partial]:
+                (self.folder / before.partial).unlink(missing_ok=True)
 
-    def partials(self) -> list[Path]:
-        """Return every partial that holds flows."""
-        return [
-            self.folder / self.entries[key].partial
-            for key in sorted(self.entries)
-            if self.entries[key].hours
-        ]
+    def live(self, entries: Iterable[Entry]) -> dict[Path, frozenset[int] | None]:
+        """Return the partials of entries, and which of their parts count; None: all."""
+        found: dict[Path, frozenset[int] | None] = {}
+        whole = {entry.partial: entry.parts for entry in entries}
+        for name in sorted(whole):
+            parts = frozenset(self._live[name])
+            found[self.folder / name] = None if len(parts) == whole[name] else parts
+        return found
+
+    def relation(self, entries: Iterable[Entry]) -> str:
+        """Return the SQL relation of the flows in the partials of entries; empty if there are none.
+
+        It has the flows of other files that lie in the same partials, too.
+        """
+        live = self.live(entries)
+        selects = []
+        whole = [_quoted(path) for path, parts in live.items() if parts is None]
+        if whole:
+            selects.append(f"SELECT * FROM read_parquet([{', '.join(whole)}])")
+        for path, parts in live.items():
+            if parts is not None:
+                kept = ", ".join(map(str, sorted(parts)))
+                selects.append(
+                    f"SELECT * FROM read_parquet({_quoted(path)}) WHERE part IN ({kept})"
+                )
+        return f"({' UNION ALL '.join(selects)})" if selects else ""
 
     def by_hour(self) -> dict[datetime, list[Entry]]:
         """Return which entries have flows in which hour, both in order."""
@@ -130,10 +161,16 @@ def _entry(read: Read, options: Options) -> Entry:
         key=file.key,
         name=file.name,
         digest=_digest(file, options),
-        partial=read.task.out.name,
+        partial=read.partial.name,
+        part=read.part,
+        parts=read.parts,
         hours=read.hours,
         report=read.report,
     )
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _digest(file: LogFile, options: Options) -> str:

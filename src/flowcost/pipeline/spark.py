@@ -150,7 +150,7 @@ def _delivered(task: Task, rows: Rows) -> Read | Gone:
     [report] = [text for kind, text, _ in rows if kind == REPORT]
     partly.replace(task.out)
     decoded = msgspec.json.decode(report, type=FileReport)
-    return Read(task, decoded, hours_of(task.out))
+    return Read(task, decoded, hours_of(task.out), task.out)
 
 
 def _probe(spark: SparkSession) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pyarrow as pa
 
 from flowcost.address import SCOPE_STARTS, SCOPE_VALUES, Scope
@@ -134,8 +135,10 @@ class World:
     def _identity_columns(self, identities: dict[int, Identity]) -> dict[str, pa.Array]:
         values = list(identities.values())
         columns = {"identity_id": pa.array(list(identities), pa.int64())}
-        for name in IDENTITY_FIELDS:
-            columns[name] = pa.array([str(getattr(v, name)) for v in values], pa.string())
+        fields = zip(*map(msgspec.structs.astuple, values), strict=True)
+        for name, words in zip(IDENTITY_FIELDS, fields, strict=True):
+            texts = [str(kind) for kind in words] if name == "kind" else words
+            columns[name] = pa.array(texts, pa.string())
         self._rows.append(pa.table(columns))
         nodes = [f"{v.k8s_cluster_name}/{v.k8s_node_name}" if v.k8s_node_name else ""
                  for v in values]  # fmt: skip

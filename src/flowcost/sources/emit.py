@@ -1,15 +1,16 @@
-"""Booked groups become a table with the columns of `schema.FLOWS`.
+"""Booked groups become a table with the columns of `schema.FLOWS`, and each row's file.
 
 Texts and addresses stay dictionaries that all rows share, so that a column costs its numbers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowcost.schema import FLOWS
-from flowcost.sources.aggregate import bits
-from flowcost.sources.orient import FATES, SOURCE, Oriented
+from flowcost.sources.code import bits
+from flowcost.sources.oriented import FATES, SOURCE, Oriented
 from flowcost.sources.record import Record
 from flowcost.sources.report import Fate
 from flowcost.sources.tgw_flow_logs import TGW
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
+PART = "part"
 _HOUR = 3600
 _BOOKED = FATES.index(Fate.BOOKED)
 _PORT = bits("port")
@@ -33,15 +35,25 @@ SELECT local, remote, context * 4 + CASE WHEN at_nat THEN 2 ELSE 0 END
        (CASE WHEN {_LOCAL_PORT} THEN 0 ELSE {_PORT} >> 1 END)::INTEGER AS remote_port,
        {bits("protocol")}::INTEGER AS transport,
        (CASE WHEN {_PORT} = 0 THEN 0 WHEN {_LOCAL_PORT} THEN 1 ELSE 2 END)::INTEGER AS initiator,
-       bytes, packets, {bits("path")}::INTEGER AS traffic_path
+       bytes, packets, {bits("path")}::INTEGER AS traffic_path,
+       {bits("part")}::INTEGER AS part
 FROM oriented WHERE fate = {_BOOKED} AND (bytes > 0 OR packets > 0)
 """
 
 
 def flows(
-    con: DuckDBPyConnection, oriented: Oriented, record: Record, *, tenant: str, source: str
+    con: DuckDBPyConnection,
+    oriented: Oriented,
+    record: Record,
+    *,
+    tenant: str,
+    sources: Sequence[str],
 ) -> pa.Table:
-    """Return the booked rows of the table `oriented` as flows, one UTC hour each."""
+    """Return the booked rows of the table `oriented` as flows, one UTC hour each.
+
+    A column `part` says which of the files that were read together a flow is from; `sources` are
+    these files' words for `source`.
+    """
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     rows = con.sql(_QUERY).to_arrow_table().combine_chunks()
@@ -63,7 +75,8 @@ def flows(
     given["local_address"], given["remote_address"] = end("local"), end("remote")
     initiator = rows["initiator"].combine_chunks() if size else place
     given["initiator"] = coded(initiator, _INITIATORS)
-    given["tenant"], given["source"] = coded(same, [tenant]), coded(same, [source])
+    parts = rows["part"].combine_chunks() if size else place
+    given["tenant"], given["source"] = coded(same, [tenant]), coded(parts, list(sources))
     given["sampled"] = pa.array([1], pa.int32()).take(same)
     given["dialed_address"] = pa.nulls(size, pa.binary())
     zero = {
@@ -78,7 +91,7 @@ def flows(
             columns.append(rows[column.name])
         else:
             columns.append(coded(same, [""]) if column.type == "text" else zero[column.type])
-    return pa.table(columns, names=[column.name for column in FLOWS])
+    return pa.table([*columns, parts], names=[*(column.name for column in FLOWS), PART])
 
 
 def _coded(indices: Any, values: pa.Array) -> pa.Array:  # noqa: ANN401 - Arrow arrays
@@ -104,7 +117,8 @@ def no_flows() -> pa.Table:
         "instant": pa.timestamp("us"),
         "address": pa.binary(),
     }
-    return pa.table({c.name: pa.array([], kinds[c.type]) for c in FLOWS})
+    empty = {c.name: pa.array([], kinds[c.type]) for c in FLOWS}
+    return pa.table({**empty, PART: pa.array([], pa.int32())})
 
 
 def _words(oriented: Oriented, record: Record) -> dict[str, list[str]]:

@@ -1,16 +1,17 @@
 """Groups as numbers: addresses and contexts are listed once, rows refer to them by position.
 
-After this step a text file and a Parquet file look the same, and everything that follows decides
-over the distinct addresses and contexts of a file, a few thousand, not over its rows.
+Everything that follows decides over the distinct addresses and contexts of a piece, a few
+thousand, not over its rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flowcost.address import Scope, pack, scope
-from flowcost.sources.aggregate import CONTEXT, Aggregation
+from flowcost.sources.rowwise import CONTEXT, Rowwise
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,19 +20,24 @@ _KNOWN: dict[str, tuple[bytes, bool] | None] = {}
 _MOST_KNOWN = 300_000
 
 
-def packed(text: str) -> tuple[bytes, bool] | None:
-    """Return the 16 bytes of an address and whether it is private; None if it is no address."""
-    if text in _KNOWN:
-        return _KNOWN[text]
+def packed(texts: Sequence[str]) -> list[tuple[bytes, bool] | None]:
+    """Return the 16 bytes of each address and whether it is private; None if it is no address."""
+    global _KNOWN  # noqa: PLW0603 - a cache; threads keep the one they began with
     if len(_KNOWN) > _MOST_KNOWN:
-        _KNOWN.clear()
+        _KNOWN = {}
+    known = _KNOWN
+    for text in texts:
+        if text not in known:
+            known[text] = _packed(text)
+    return [known[text] for text in texts]
+
+
+def _packed(text: str) -> tuple[bytes, bool] | None:
     try:
         address = pack(text)
     except ValueError:
-        _KNOWN[text] = None
-    else:
-        _KNOWN[text] = (address, scope(address) is Scope.PRIVATE)
-    return _KNOWN[text]
+        return None
+    return address, scope(address) is Scope.PRIVATE
 
 
 @dataclass(frozen=True)
@@ -70,54 +76,37 @@ class Grouped:
     contexts: list[Context]
 
 
-def number(work: Aggregation, groups: pa.Table) -> Grouped:
-    """Return the groups of `work` with addresses and contexts numbered."""
+def number(row: Rowwise, groups: pa.Table) -> Grouped:
+    """Return the groups of a piece with its contexts numbered."""
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     groups = groups.combine_chunks()
-    if work.piece.words:
-        addresses = list(work.piece.words[work.piece.record.mapping.source])
-        ends = {end: groups[end].cast(pa.int32()) for end in ("src", "dst")}
-        parts = _unpacked(work, groups)
-    else:
-        both = pa.chunked_array([*groups["src"].chunks, *groups["dst"].chunks], pa.string())
-        coded = both.fill_null("").combine_chunks().dictionary_encode()
-        addresses = coded.dictionary.to_pylist()
-        half = len(groups)
-        ends = {"src": coded.indices.slice(0, half), "dst": coded.indices.slice(half)}
-        parts = _encoded(work, groups)
-    positions, contexts = _contexts(parts, len(groups))
+    words = row.piece.words
+    addresses = list(words.get(row.piece.record.mapping.source, ("",)))
+    positions, contexts = _contexts(_unpacked(row, groups), len(groups))
     rest = {
         name: groups[name] for name in ("code", "moment", "bytes", "packets", "rows", "seconds")
     }
+    ends = {end: groups[end].cast(pa.int32()) for end in ("src", "dst")}
     return Grouped(pa.table({**ends, "context": positions, **rest}), addresses, contexts)
 
 
 Part = tuple[str, Any, list[str]]
 
 
-def _unpacked(work: Aggregation, groups: pa.Table) -> tuple[list[tuple[Any, list[Part]]], Context]:
+def _unpacked(row: Rowwise, groups: pa.Table) -> tuple[list[tuple[Any, list[Part]]], Context]:
     """Return each packed column with the parts in it (part, radix and size, words)."""
-    words = work.piece.words
+    words = row.piece.words
     constant = {
-        part: _word(words[work.fields[part]][0])
-        for part in work.present
-        if len(words[work.fields[part]]) == 1
+        part: _word(words[row.fields[part]][0])
+        for part in row.present
+        if len(words[row.fields[part]]) == 1
     }
     columns = [
-        (groups[name], [(part, size, list(words[work.fields[part]])) for part, size in parts])
-        for name, parts in work.packed
+        (groups[name], [(part, size, list(words[row.fields[part]])) for part, size in parts])
+        for name, parts in row.packed
     ]
     return columns, Context(**constant)
-
-
-def _encoded(work: Aggregation, groups: pa.Table) -> tuple[list[tuple[Any, list[Part]]], Context]:
-    columns = []
-    for part in work.present:
-        coded = groups[f"_{part}"].fill_null("").combine_chunks().dictionary_encode()
-        texts = coded.dictionary.to_pylist()
-        columns.append((coded.indices, [(part, len(texts), texts)]))
-    return columns, Context()
 
 
 def _word(text: str) -> str:

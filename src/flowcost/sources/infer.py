@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from flowcost.address import Scope, pack, scope
 from flowcost.errors import SourceError
-from flowcost.sources import parquet, text
+from flowcost.sources import numbered, parquet, text
 from flowcost.sources.discover import LogFile
 from flowcost.sources.knowledge import NatGateway
 from flowcost.sources.raw import Piece, quoted
@@ -29,29 +29,26 @@ def nat_gateways(
     sends: set[tuple[str, str]] = set()
     for file in files:
         try:
-            pieces = parquet.pieces(file) if file.format == "parquet" else text.pieces(
-                file, log_format
-            )  # fmt: skip
-            for piece in pieces:
+            found = parquet.rows(file) if file.format == "parquet" else text.rows(file, log_format)
+            for rows in found:
+                piece = numbered.piece([(0, rows)])
                 if piece.packet_ends and piece.has("instance-id") and piece.has("interface-id"):
                     _collect(piece, receives, sends)
         except SourceError:
             continue
-    found: dict[str, set[bytes]] = {}
+    own: dict[str, set[bytes]] = {}
     for interface, address in receives & sends:
-        found.setdefault(interface, set()).add(pack(address))
+        own.setdefault(interface, set()).add(pack(address))
     return tuple(
-        NatGateway(id=name, addresses=frozenset(found[name]), interfaces=frozenset({name}))
-        for name in sorted(found)
+        NatGateway(id=name, addresses=frozenset(own[name]), interfaces=frozenset({name}))
+        for name in sorted(own)
     )
 
 
 def _collect(piece: Piece, receives: set[tuple[str, str]], sends: set[tuple[str, str]]) -> None:
     import duckdb  # noqa: PLC0415 - heavy
 
-    managed = (
-        piece.equals("instance-id", "") if "instance-id" in piece.words else '"instance-id" IS NULL'
-    )
+    managed = piece.equals("instance-id", "")
     with duckdb.connect(":memory:", config={"threads": 1}) as con:
         con.register("raw", piece.table)
         rows = f"FROM raw WHERE {managed} AND srcaddr = {quoted('pkt-srcaddr')}"
@@ -62,15 +59,11 @@ def _collect(piece: Piece, receives: set[tuple[str, str]], sends: set[tuple[str,
         second = con.execute(
             f'SELECT DISTINCT "interface-id", srcaddr {rows} AND dstaddr = "pkt-dstaddr"'
         ).fetchall()
-    name, end = (piece.words.get(field) for field in ("interface-id", "srcaddr"))
-
-    def word(value: int | str, words: tuple[str, ...] | None) -> str:
-        return words[int(value)] if words else str(value)
-
+    names, ends = piece.words["interface-id"], piece.words["srcaddr"]
     for interface, own, target in first:
-        if _public(word(target, end)):
-            receives.add((word(interface, name), word(own, end)))
-    sends.update((word(interface, name), word(own, end)) for interface, own in second)
+        if _public(ends[target]):
+            receives.add((names[interface], ends[own]))
+    sends.update((names[interface], ends[own]) for interface, own in second)
 
 
 def _public(address: str) -> bool:

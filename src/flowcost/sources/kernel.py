@@ -1,13 +1,13 @@
-"""One log file becomes a partial aggregate and a report: the unit of work of every engine.
+"""Log files become partial aggregates and reports: the unit of work of every engine.
 
-The same function runs in a thread of this process, in a worker of a pool and in a Spark task; a
-partial depends on its file, the knowledge and the options alone.
+The same function runs in a thread of this process, in a worker of a pool and in a Spark task; what
+a file gives depends on the file, the knowledge and the options alone, whatever it is read with.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,21 +17,21 @@ from msgspec import Struct
 from flowcost.address import unpack
 from flowcost.errors import SourceError
 from flowcost.schema import FLOWS
-from flowcost.sources import aggregate, parquet, text
-from flowcost.sources.aggregate import Aggregation
+from flowcost.sources import numbered, parquet, text
+from flowcost.sources.account import account
+from flowcost.sources.aggregate import HOUR, Aggregation
 from flowcost.sources.discover import LogFile
-from flowcost.sources.emit import flows, no_flows
-from flowcost.sources.grouped import Grouped, number
+from flowcost.sources.emit import PART, flows, no_flows
+from flowcost.sources.grouped import number
 from flowcost.sources.knowledge import Index, Knowledge
-from flowcost.sources.orient import FATES, orient
-from flowcost.sources.raw import Piece
-from flowcost.sources.report import Fate, FileReport, Tally
+from flowcost.sources.orient import orient
+from flowcost.sources.raw import Piece, Rows
+from flowcost.sources.report import FileReport
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SAMPLES = 3
-HOUR = 3600
+PIECE = 1 << 20  # rows that are grouped at once, if there are so many
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -59,6 +59,13 @@ class Partial(Struct, frozen=True):
     flows: int
     path: Path | None = None
     table: object = None
+
+
+class Part(Struct, frozen=True):
+    """One file of those that were read together. `hours` are UTC hours (Unix s): flows."""
+
+    report: FileReport
+    hours: dict[int, int]
 
 
 class Kernel:
@@ -94,69 +101,103 @@ class Kernel:
 
         A file that cannot be read books nothing and says why in its report.
         """
-        report = FileReport(path=file.name, format=file.format, flow_log_id=file.flow_log_id)
-        pieces = (
-            parquet.pieces(file)
-            if file.format == "parquet"
-            else text.pieces(file, self.options.log_format)
-        )
-        try:
-            return self._booked(file, report, pieces, out)
-        except (SourceError, OSError) as error:
-            return self._failed(report, str(error), out)
-        except self._engine_errors() as error:
-            return self._failed(report, str(error).splitlines()[0], out)
-
-    def _booked(
-        self, file: LogFile, report: FileReport, pieces: Iterator[Piece], out: Path | None
-    ) -> Partial:
-
-        tables: list[pa.Table] = []
-        for piece in pieces:
-            work = Aggregation(piece, ports=self.options.ports)
-            groups = number(work, work.groups(self.con, self._changes_in(piece)))
-            oriented = orient(
-                self.con,
-                groups,
-                self.index,
-                piece.record,
-                nat_filter=self.options.nat_filter,
-                packet_ends=piece.packet_ends,
-                instances=piece.has(piece.record.mapping.instance),
-            )
-            tables.append(
-                flows(
-                    self.con,
-                    oriented,
-                    piece.record,
-                    tenant=self.options.tenant,
-                    source=file.source,
-                )
-            )
-            report = self._accounted(report, work, groups)
-        return self._delivered(report, tables, out)
-
-    def _delivered(self, report: FileReport, tables: list[pa.Table], out: Path | None) -> Partial:
-        import pyarrow as pa  # noqa: PLC0415 - heavy
-        import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
-
-        tables = tables or [no_flows()]
-        count = sum(len(table) for table in tables)
+        [report], table = self._read([file])
         if out is None:
-            return Partial(report, count, table=pa.concat_tables(tables).unify_dictionaries())
-        partly = out.with_name(out.name + ".partly")
-        with pq.ParquetWriter(
-            partly,
-            tables[0].schema,
-            compression="zstd",
-            compression_level=1,
-            write_statistics=["window_start"],
-            use_dictionary=_DICTIONARIES,
-        ) as writer:
-            for table in tables:
-                writer.write_table(table)
-        partly.replace(out)
-        return Partial(report, count, path=out)
+            return Partial(report, len(table), table=table.drop_columns([PART]))
+        _write(table, out)
+        return Partial(report, len(table), path=out)
+
+    def together(self, files: Sequence[LogFile], out: Path) -> list[Part]:
+        """Write the flows of up to `MOST_PARTS` files to `out`; return what each held.
+
+        The column `part` of a flow is its file's position. What is done once for all files of one
+        layout costs small files much less than reading them one by one; the flows are the same.
+        """
+        reports, table = self._read(files)
+        _write(table, out)
+        hours = _hours(table, len(files))
+        return [Part(report, held) for report, held in zip(reports, hours, strict=True)]
+
+    def _read(self, files: Sequence[LogFile]) -> tuple[list[FileReport], pa.Table]:
+        """Return the reports of files, and their flows."""
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+        import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
+        work = _Work(files)
+        try:
+            self._fill(work)
+        except self._engine_errors() as error:
+            if len(files) == 1:
+                work.failed[0] = f"{type(error).__name__}: {error}".splitlines()[0]
+            else:  # one of them broke the query: each on its own, to tell which
+                return self._one_by_one(files)
+        tables = work.tables or [no_flows()]
+        table = pa.concat_tables(tables).unify_dictionaries()
+        if work.failed and len(table):
+            lost = pa.array(sorted(work.failed), pa.int32())
+            table = table.filter(pc.invert(pc.is_in(table[PART], lost)))
+        for part, why in work.failed.items():
+            work.reports[part] = msgspec.structs.replace(_blank(files[part]), error=why)
+        return work.reports, table
+
+    def _one_by_one(self, files: Sequence[LogFile]) -> tuple[list[FileReport], pa.Table]:
+        import pyarrow as pa  # noqa: PLC0415 - heavy
+
+        reports, tables = [], []
+        for part, file in enumerate(files):
+            [report], table = self._read([file])
+            reports.append(report)
+            column = pa.repeat(pa.scalar(part, pa.int32()), len(table))
+            tables.append(table.set_column(table.num_columns - 1, PART, column))
+        return reports, pa.concat_tables(tables).unify_dictionaries()
+
+    def _fill(self, work: _Work) -> None:
+        """Read all files; rows of one layout wait until there are enough for a piece."""
+        waiting: dict[tuple[str, ...], list[tuple[int, Rows]]] = {}
+        for part, file in enumerate(work.files):
+            try:
+                for rows in self._rows(file):
+                    work.note(part, rows)
+                    held = waiting.setdefault(rows.layout, [])
+                    held.append((part, rows))
+                    if sum(len(each.table) for _, each in held) >= PIECE:
+                        self._book(work, waiting.pop(rows.layout))
+            except (SourceError, OSError) as error:
+                work.failed[part] = str(error)
+                for layout, held in list(waiting.items()):
+                    waiting[layout] = [each for each in held if each[0] != part]
+        for held in waiting.values():
+            if held:
+                self._book(work, held)
+
+    def _rows(self, file: LogFile) -> Iterator[Rows]:
+        if file.format == "parquet":
+            return parquet.rows(file)
+        return text.rows(file, self.options.log_format)
+
+    def _book(self, work: _Work, held: Sequence[tuple[int, Rows]]) -> None:
+        piece = numbered.piece(held)
+        grouping = Aggregation(piece, ports=self.options.ports)
+        groups = number(grouping.row, grouping.groups(self.con, self._changes_in(piece)))
+        oriented = orient(
+            self.con,
+            groups,
+            self.index,
+            piece.record,
+            nat_filter=self.options.nat_filter,
+            packet_ends=piece.packet_ends,
+            instances=piece.has(piece.record.mapping.instance),
+        )
+        work.tables.append(
+            flows(
+                self.con,
+                oriented,
+                piece.record,
+                tenant=self.options.tenant,
+                sources=[file.source for file in work.files],
+            )
+        )
+        account(self.con, work.reports, grouping, groups)
 
     def _changes_in(self, piece: Piece) -> pa.Table | None:
         """Return the changes that fall into the hours of a piece, as it spells addresses."""
@@ -168,81 +209,79 @@ class Kernel:
         last = piece.spans.get("end", (0, 0, True))[1] // HOUR
         hours = self._changes if last - first > len(self._changes) else range(first, last + 1)
         found = sorted(change for hour in hours for change in self._changes.get(hour, ()))
-        if piece.words:
-            position = {text: n for n, text in enumerate(piece.words[piece.record.mapping.source])}
-            found = [change for change in found if change[0] in position]
-            addresses = pa.array([position[text] for text, _ in found], pa.int32())
-        else:
-            addresses = pa.array([text for text, _ in found], pa.string())
+        ends = piece.words.get(piece.record.mapping.source, ())
+        position = {text: n for n, text in enumerate(ends)}
+        found = [change for change in found if change[0] in position]
         if not found:
             return None
         return pa.table(
             {
-                "address": addresses,
+                "address": pa.array([position[text] for text, _ in found], pa.int32()),
                 "instant": pa.array([instant for _, instant in found], pa.int64()),
             }
         )
 
-    def _accounted(self, report: FileReport, work: Aggregation, groups: Grouped) -> FileReport:
-        """Return the report with the rows of one more piece."""
-        con, fates = self.con, dict(report.fates)
-        counted = con.execute(
-            "SELECT fate, sum(rows)::BIGINT, sum(bytes)::HUGEINT, sum(bytes) FILTER (translated"
-            " <> 0)::HUGEINT, sum(bytes) FILTER (at_nat)::HUGEINT FROM oriented GROUP BY ALL"
-        ).fetchall()
-        con.register("groups", groups.table)
-        bare = con.execute(
-            "SELECT code & 7, sum(rows)::BIGINT, sum(seconds)::BIGINT FROM groups"
-            f" WHERE code & 7 IN ({', '.join(map(str, _BARE))}) GROUP BY ALL"
-        ).fetchall()
-        con.unregister("groups")
-        named = [(FATES[fate], rows, total) for fate, rows, total, _, _ in counted]
-        named += [(_BARE[kind], rows, 0) for kind, rows, _ in bare]
-        for fate, rows, total in named:
-            fates[fate] = fates.get(fate, Tally()) + Tally(rows, int(total))
-        crossing = FATES.index(Fate.CROSS_CHECK)
-        external = sum(int(nat or 0) for fate, _, _, _, nat in counted if fate == crossing)
-        samples = list(report.samples)
-        if fates.get(Fate.BROKEN) and len(samples) < SAMPLES:
-            samples += work.broken_rows(con, SAMPLES - len(samples))
-            samples += self._bad_addresses(groups, SAMPLES - len(samples))
-        return FileReport(
-            path=report.path,
-            format=report.format,
-            record=work.piece.record.name,
-            flow_log_id=report.flow_log_id,
-            rows=report.rows + sum(rows for _, rows, _ in named),
-            fates=dict(sorted(fates.items())),
-            skipped_seconds=report.skipped_seconds + sum(seconds for _, _, seconds in bare),
-            unknown_fields=work.piece.unknown,
-            packet_ends=work.piece.packet_ends,
-            translated_bytes=report.translated_bytes
-            + sum(int(total or 0) for _, _, _, total, _ in counted),
-            external_bytes=report.external_bytes + external,
-            samples=tuple(samples),
-        )
-
-    def _bad_addresses(self, groups: Grouped, limit: int) -> list[str]:
-        found = self.con.execute(
-            f"SELECT src, dst FROM oriented WHERE fate = {FATES.index(Fate.BROKEN)}"
-            f" ORDER BY ALL LIMIT {max(0, limit)}"
-        ).fetchall()
-        return [f"{groups.addresses[src]} {groups.addresses[dst]}" for src, dst in found]
-
-    def _failed(self, report: FileReport, error: str, out: Path | None) -> Partial:
-        return self._delivered(msgspec.structs.replace(report, error=error), [], out)
-
     @staticmethod
     def _engine_errors() -> tuple[type[Exception], ...]:
         import duckdb  # noqa: PLC0415 - heavy
+        import pyarrow as pa  # noqa: PLC0415 - heavy
 
-        return (duckdb.Error,)
+        # Damage inside a Parquet page may show only when its texts are looked at.
+        return (duckdb.Error, pa.ArrowException, UnicodeDecodeError)
 
 
-_DICTIONARIES = [column.name for column in FLOWS if column.type in ("text", "address")]
-_BARE = {
-    aggregate.NODATA: Fate.NODATA,
-    aggregate.SKIPDATA: Fate.SKIPDATA,
-    aggregate.BROKEN: Fate.BROKEN,
-    aggregate.NO_BYTES: Fate.NO_BYTES,
-}
+class _Work:
+    """Files that are read together, and what was found so far."""
+
+    def __init__(self, files: Sequence[LogFile]) -> None:
+        self.files = files
+        self.reports = [_blank(file) for file in files]
+        self.tables: list[pa.Table] = []
+        self.failed: dict[int, str] = {}
+
+    def note(self, part: int, rows: Rows) -> None:
+        """Enter what the format of a file says."""
+        mapping, names = rows.record.mapping, rows.table.column_names
+        self.reports[part] = msgspec.structs.replace(
+            self.reports[part],
+            record=rows.record.name,
+            unknown_fields=rows.unknown,
+            packet_ends={mapping.packet_source, mapping.packet_destination} <= {*names},
+        )
+
+
+def _blank(file: LogFile) -> FileReport:
+    return FileReport(path=file.name, format=file.format, flow_log_id=file.flow_log_id)
+
+
+def _write(table: pa.Table, out: Path) -> None:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
+
+    partly = out.with_name(out.name + ".partly")
+    pq.write_table(
+        table,
+        partly,
+        compression="zstd",
+        compression_level=1,
+        write_statistics=["window_start"],
+        use_dictionary=_DICTIONARIES,
+        store_schema=False,
+    )
+    partly.replace(out)
+
+
+def _hours(table: pa.Table, parts: int) -> list[dict[int, int]]:
+    """Return how many flows each file has in which UTC hour (Unix seconds)."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+    import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
+    instants = pc.floor_temporal(table["window_start"], unit="hour").cast(pa.timestamp("s"))
+    found: list[dict[int, int]] = [{} for _ in range(parts)]
+    both = pc.add(pc.multiply(instants.cast(pa.int64()), parts), table[PART].cast(pa.int64()))
+    for pair in pc.value_counts(both).to_pylist():
+        hour, part = divmod(pair["values"], parts)
+        found[part][hour] = pair["counts"]
+    return [dict(sorted(hours.items())) for hours in found]
+
+
+_DICTIONARIES = [column.name for column in FLOWS if column.type in ("text", "address")] + [PART]

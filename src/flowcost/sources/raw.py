@@ -1,8 +1,8 @@
-"""Raw rows of a file, piece by piece, before anyone asks whose they are.
+"""Raw rows, piece by piece, before anyone asks whose they are.
 
-A text field is either its text (text files) or a number into the file's own dictionary (Parquet,
-whose pages hold it that way already). Both forms are grouped by the same query; what differs is
-how a field is compared with a word, and that is all this module knows.
+Every column is integers. A text field is a number into the piece's own list of texts (`words`):
+Parquet pages hold it that way already, and rows are grouped by numbers in a fraction of the time.
+A piece may hold the rows of several small files of one format, told apart by the column `_part`.
 """
 
 from __future__ import annotations
@@ -17,67 +17,58 @@ from flowcost.sources.record import Record
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PART = "_part"  # column: position of the row's file among those that are read together
+WHOLE = "_whole"  # column: the row had as many fields as its format; missing if all had
+
 
 def quoted(name: str) -> str:
     """Return a SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def literal(text: str) -> str:
-    """Return a SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Rows of one file as read, under the fields' names as text headers spell them.
 
+    Attributes:
+        table: integer fields in any width, texts as texts or dictionaries; null or `-` is missing.
+        record: the kind of record.
+        unknown: fields of the file that the record does not know.
+    """
 
-# Beyond these a time or a size is no such thing, and arithmetic on it may not fit 64 bits.
-_LEAST, _MOST = 0, 1 << 62
-_COUNTED = ("start", "end", "bytes")
+    table: pa.Table
+    record: Record
+    unknown: tuple[str, ...] = ()
 
-
-def bounded(table: pa.Table) -> pa.Table:
-    """Return the columns with null for times and sizes that no record can have."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-    import pyarrow.compute as pc  # noqa: PLC0415 - heavy
-
-    for position, name in enumerate(table.column_names):
-        column = table.column(position)
-        if name not in _COUNTED or not pa.types.is_integer(column.type):
-            continue
-        span = pc.min_max(column).as_py()
-        if span["min"] is not None and (span["min"] < _LEAST or span["max"] >= _MOST):
-            fits = pc.and_(pc.greater_equal(column, _LEAST), pc.less(column, _MOST))
-            table = table.set_column(position, name, pc.if_else(fits, column, None))
-    return table
+    @property
+    def layout(self) -> tuple[str, ...]:
+        """Return what files must have in common to be read as one piece."""
+        return (self.record.name, *self.table.column_names)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """One piece of a file.
+    """Rows that are grouped together.
 
     Attributes:
-        table: the columns, under the fields' names as text headers spell them.
+        table: the columns, all integers.
         record: the kind of record.
         columns: the fields that are present.
-        unknown: fields of the file that the record does not know.
-        complete: condition that a row had as many fields as its format; empty if always.
-        words: for each field held as numbers, the texts they stand for; all four addresses share
-            one list, whose first text is the empty one. Empty: fields are texts, null if missing.
+        words: for each text field, the texts that its numbers stand for; all four addresses share
+            one list, whose first text is the empty one.
     """
 
     table: pa.Table
     record: Record
     columns: frozenset[str]
-    unknown: tuple[str, ...] = ()
-    complete: str = ""
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
-        """Return whether the file has this field; an empty name is a field no file has."""
+        """Return whether the rows have this field; an empty name is a field none has."""
         return bool(name) and name in self.columns
 
     def equals(self, name: str, word: str) -> str:
         """Return the condition that a field is `word`."""
-        if name not in self.words:
-            return f"{quoted(name)} = {literal(word)}"
         words = self.words[name]
         return f"{quoted(name)} = {words.index(word)}" if word in words else "FALSE"
 
@@ -85,9 +76,7 @@ class Piece:
         """Return the address in the packet, or the logged one where the row has no other."""
         if not self.has(packet):
             return quoted(logged)
-        if packet in self.words:
-            return f"CASE WHEN {quoted(packet)} = 0 THEN {quoted(logged)} ELSE {quoted(packet)} END"
-        return f"coalesce({quoted(packet)}, {quoted(logged)})"
+        return f"CASE WHEN {quoted(packet)} = 0 THEN {quoted(logged)} ELSE {quoted(packet)} END"
 
     def number(self, name: str) -> str:
         """Return an integer field, 0 where it is missing."""

@@ -16,25 +16,23 @@ from typing import IO, TYPE_CHECKING
 from flowcost.errors import SourceError
 from flowcost.sources import cloudwatch
 from flowcost.sources.discover import LogFile
-from flowcost.sources.raw import Piece, bounded, quoted
+from flowcost.sources.raw import WHOLE, Rows
 from flowcost.sources.record import Record, canonical, check_unique
 from flowcost.sources.tgw_flow_logs import TGW
 from flowcost.sources.vpc_flow_logs import VPC
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from polars import DataType, Expr
 
 GZIP = b"\x1f\x8b"
 HEAD = 1 << 16
-WHOLE = 24 << 20  # files up to this size as stored are parsed in one go
+LARGE = 24 << 20  # files up to this size as stored are parsed in one go
 PIECE = 64 << 20  # larger ones in pieces of this many bytes of text
 
 _FIELD = re.compile(r"[a-z][a-z0-9-]*")
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
 _STAMP = "_timestamp"  # CloudWatch's own time before each record of an export
 _EXTRA = "_extra"  # whatever follows the last field
-_LAST = "_last"  # the last field as it was written
 
 
 def record_of(names: Collection[str], where: str) -> Record:
@@ -52,8 +50,8 @@ def record_of(names: Collection[str], where: str) -> Record:
     return record
 
 
-def pieces(file: LogFile, log_format: tuple[str, ...]) -> Iterator[Piece]:
-    """Yield the raw rows of a text or JSON file, in pieces that fit in memory.
+def rows(file: LogFile, log_format: tuple[str, ...]) -> Iterator[Rows]:
+    """Yield the rows of a text or JSON file, in parts that fit in memory.
 
     Raises:
         SourceError: no header and no format, a format that does not fit, or damaged gzip.
@@ -67,16 +65,16 @@ def pieces(file: LogFile, log_format: tuple[str, ...]) -> Iterator[Piece]:
             with _opened(file) as stream:
                 lines = cloudwatch.messages(stream.read(), file.name)
             layout = Layout(lines.partition(b"\n")[0], file.name, log_format)
-            yield layout.piece(layout.parse(lines, 0))
+            yield layout.rows(lines, 0)
             return
         first, skip = _first_line(head)
         layout = Layout(first, file.name, log_format)
         skip += layout.header
-        if file.size <= WHOLE:
-            yield layout.piece(layout.parse(file.path, skip))
+        if file.size <= LARGE:
+            yield layout.rows(file.path, skip)
             return
         for part in _parts(file, skip):
-            yield layout.piece(layout.parse(part, 0))
+            yield layout.rows(part, 0)
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(
             f"{file.name}: {error}", hint="the file is damaged or incomplete; fetch it again"
@@ -132,8 +130,8 @@ class Layout:
         fields |= {"log-status", self.names[-1]}
         return [name for name in self.names if name in fields]
 
-    def parse(self, source: Path | bytes, skip: int) -> pa.Table:
-        """Return the wanted columns of a path or of bytes as an Arrow table."""
+    def rows(self, source: Path | bytes, skip: int) -> Rows:
+        """Return the wanted columns of a path or of bytes, and whether each row is whole."""
         import polars as pl  # noqa: PLC0415 - heavy
 
         last = self.names[-1]
@@ -157,34 +155,27 @@ class Layout:
                     extra_columns="ignore",
                     encoding="utf8-lossy",
                 )
-                .select([*self._columns(), _EXTRA])
+                .select(self._columns())
                 .collect()
             )
         except pl.exceptions.PolarsError as error:
             raise SourceError(f"{self._where}: cannot be parsed ({error})") from None
-        return frame.to_arrow(compat_level=pl.CompatLevel.newest())
+        return Rows(
+            table=frame.to_arrow(compat_level=pl.CompatLevel.newest()),
+            record=self.record,
+            unknown=tuple(sorted(set(self.names) - self.record.names - {_STAMP})),
+        )
 
     def _columns(self) -> list[Expr]:
-        """Return the wanted columns; the last one also as text, which shows if it was there."""
+        """Return the wanted columns, and whether the last field is there and nothing follows."""
         import polars as pl  # noqa: PLC0415 - heavy
 
         columns = [pl.col(name) for name in self._wanted]
+        last = pl.col(self.names[-1])
         if self.names[-1] in self.record.integers:
-            text = pl.col(self.names[-1])
-            columns[-1] = text.cast(pl.Int64, strict=False)
-            columns.append(text.alias(_LAST))
-        return columns
-
-    def piece(self, table: pa.Table) -> Piece:
-        """Return the columns with what is known about them."""
-        last = quoted(_LAST if self.names[-1] in self.record.integers else self.names[-1])
-        return Piece(
-            table=bounded(table),
-            record=self.record,
-            columns=frozenset(self._wanted),
-            unknown=tuple(sorted(set(self.names) - self.record.names - {_STAMP})),
-            complete=f"({last} IS NULL OR {last} <> '') AND coalesce({_EXTRA}, '-') = ''",
-        )
+            columns[-1] = last.cast(pl.Int64, strict=False)
+        there = (last.is_null() | (last != "")) & (pl.col(_EXTRA).fill_null("-") == "")
+        return [*columns, there.alias(WHOLE)]
 
 
 def _opened(file: LogFile) -> IO[bytes]:

@@ -1,0 +1,96 @@
+"""Every row of every file goes under one fate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from flowcost.sources.aggregate import Aggregation
+from flowcost.sources.code import BROKEN, NO_BYTES, NODATA, SKIPDATA, bits
+from flowcost.sources.grouped import Grouped
+from flowcost.sources.oriented import FATE_NUMBERS, FATES
+from flowcost.sources.report import Fate, FileReport, Tally
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+SAMPLES = 3
+_BARE = {
+    NODATA: Fate.NODATA,
+    SKIPDATA: Fate.SKIPDATA,
+    BROKEN: Fate.BROKEN,
+    NO_BYTES: Fate.NO_BYTES,
+}
+_PART, _KIND = bits("part"), bits("kind")
+_ORIENTED = f"""
+SELECT {_PART}, fate, sum(rows)::BIGINT, sum(bytes)::HUGEINT,
+       coalesce(sum(bytes) FILTER (translated <> 0), 0)::HUGEINT,
+       coalesce(sum(bytes) FILTER (at_nat), 0)::HUGEINT
+FROM oriented GROUP BY ALL
+"""
+_OTHERS = f"""
+SELECT {_PART}, {_KIND}, sum(rows)::BIGINT, sum(seconds)::BIGINT
+FROM groups WHERE {_KIND} IN ({", ".join(map(str, _BARE))}) GROUP BY ALL
+"""
+
+
+def account(
+    con: DuckDBPyConnection, reports: list[FileReport], work: Aggregation, groups: Grouped
+) -> None:
+    """Add the rows of one piece to the reports of their files."""
+    external = FATE_NUMBERS[Fate.CROSS_CHECK]
+    for part, fate, rows, size, translated, at_nat in con.execute(_ORIENTED).fetchall():
+        before = reports[part]
+        reports[part] = msgspec.structs.replace(
+            _with(before, FATES[fate], Tally(rows, int(size))),
+            translated_bytes=before.translated_bytes + int(translated),
+            external_bytes=before.external_bytes + (int(at_nat) if fate == external else 0),
+        )
+    con.register("groups", groups.table)
+    others = con.execute(_OTHERS).fetchall()
+    con.unregister("groups")
+    for part, kind, rows, seconds in others:
+        before = reports[part]
+        reports[part] = msgspec.structs.replace(
+            _with(before, _BARE[kind], Tally(rows)),
+            skipped_seconds=before.skipped_seconds + seconds,
+        )
+    seen = {part for part, *_ in others} | _broken_ends(con)
+    for part in sorted(seen):
+        _sample(con, reports, part, work, groups)
+
+
+def _with(report: FileReport, fate: Fate, tally: Tally) -> FileReport:
+    fates = {**report.fates, fate: report.tally(fate) + tally}
+    return msgspec.structs.replace(
+        report, rows=report.rows + tally.rows, fates=dict(sorted(fates.items()))
+    )
+
+
+def _broken_ends(con: DuckDBPyConnection) -> set[int]:
+    found = con.execute(
+        f"SELECT DISTINCT {_PART} FROM oriented WHERE fate = {FATE_NUMBERS[Fate.BROKEN]}"
+    ).fetchall()
+    return {part for (part,) in found}
+
+
+def _sample(
+    con: DuckDBPyConnection,
+    reports: list[FileReport],
+    part: int,
+    work: Aggregation,
+    groups: Grouped,
+) -> None:
+    """Add up to a few broken rows of one file to its report."""
+    report = reports[part]
+    if not report.tally(Fate.BROKEN).rows or len(report.samples) >= SAMPLES:
+        return
+    samples = [*report.samples]
+    samples += work.broken_rows(con, part, SAMPLES - len(samples))
+    found = con.execute(
+        f"SELECT src, dst FROM oriented WHERE fate = {FATE_NUMBERS[Fate.BROKEN]}"
+        f" AND {_PART} = {part} ORDER BY ALL LIMIT {max(0, SAMPLES - len(samples))}"
+    ).fetchall()
+    samples += [f"{groups.addresses[src]} {groups.addresses[dst]}" for src, dst in found]
+    reports[part] = msgspec.structs.replace(report, samples=tuple(samples))
