@@ -44,8 +44,9 @@ LayersFor = Callable[[str, datetime], Iterable[Layer]]  # of any tenant
 
 
 class Logs(Struct, frozen=True):
-    """Flow logs of an hour: an SQL relation that holds them (empty: none), among other hours' flows,
-    and what a manifest says of them.
+    """Flow logs of an hour, and what a manifest says of them.
+
+    `flows` is an SQL relation that holds them, among flows of other hours; empty if there are none.
     """
 
     flows: str = ""
@@ -152,9 +153,8 @@ def resolution_of(
     """
     seen = shelf.paths(index, "seen")
     sums = shelf.paths(index, "sums")
-    addresses = _addresses(
-        con, [*([scan(sums)] if sums else []), *([logs.flows] if logs.flows else [])]
-    )
+    relations = [scan(sums) if sums else "", logs.flows]
+    addresses = _addresses(con, [one for one in relations if one])
     laid = lay(layers, read(con, seen) if seen else [], index.hour, addresses)
     built = timeline.build(laid.layers)
     identities = dict(built.identities)

@@ -140,10 +140,8 @@ class Shelf:
             selects.append(f"SELECT * FROM read_parquet([{', '.join(whole)}])")
         for path, parts in live.items():
             if parts is not None:
-                kept = ", ".join(map(str, sorted(parts)))
-                selects.append(
-                    f"SELECT * FROM read_parquet({_quoted(path)}) WHERE part IN ({kept})"
-                )
+                kept = f"part IN ({', '.join(map(str, sorted(parts)))})"
+                selects.append(f"SELECT * FROM read_parquet({_quoted(path)}) WHERE {kept}")
         return f"({' UNION ALL '.join(selects)})" if selects else ""
 
     def by_hour(self) -> dict[datetime, list[Entry]]:
