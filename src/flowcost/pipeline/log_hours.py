@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from flowcost.pipeline.hour import NO_LOGS, Logs
-from flowcost.pipeline.shelf import Entry, Shelf
+from flowcost.pipeline.shelf import Entry, Shelf, folder_of
 
 
 def logs_of(shelf: Shelf, entries: Sequence[Entry], assume_provider: str) -> Logs:
@@ -23,7 +23,7 @@ class LogHours:
     """The shelf of flow logs of one ledger, looked at again when it has changed."""
 
     def __init__(self, ledger: Path, *, assume_provider: str = "aws") -> None:
-        self._folder = ledger / ".run"
+        self._folder = folder_of(ledger)
         self._provider = assume_provider
         self._changed = 0
         self._shelf: Shelf | None = None

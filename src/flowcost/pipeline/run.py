@@ -28,7 +28,7 @@ from flowcost.pipeline.knowledge import knowledge_of
 from flowcost.pipeline.log_hours import logs_of
 from flowcost.pipeline.overlap import choose_logs
 from flowcost.pipeline.reading import Embedded, Reader
-from flowcost.pipeline.shelf import Entry, Shelf
+from flowcost.pipeline.shelf import Entry, Shelf, folder_of
 from flowcost.pipeline.tiering import settle
 from flowcost.pipeline.world import World
 from flowcost.price import RateBook
@@ -104,7 +104,7 @@ def run(
     Raises:
         LedgerError: a partition cannot be written; hours written before it stand.
     """
-    shelf = Shelf(ledger.root / ".run" / "shelf")
+    shelf = Shelf(folder_of(ledger.root))
     unread = list(files) if settings.again else shelf.unread(files, settings.options)
     gone = []
     if unread:

@@ -52,6 +52,11 @@ class Entry(Struct, frozen=True, kw_only=True):
         return Input(self.key, self.digest)
 
 
+def folder_of(ledger: Path) -> Path:
+    """Return the folder of the shelf beside a ledger."""
+    return ledger / ".run" / "shelf"
+
+
 class Shelf:
     """The folder of partials and their entries."""
 
