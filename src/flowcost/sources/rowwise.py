@@ -46,7 +46,7 @@ class Rowwise:
         product = _MOST
         for part in self.present:
             size = len(self.piece.words[self.fields[part]])
-            if size == 1:
+            if size <= 1:  # 0: nothing of the file could be decoded
                 continue
             if product * size >= _MOST:
                 columns.append((f"context_{len(columns)}", []))
