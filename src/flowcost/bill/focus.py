@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowcost.bill.basis import NUMBERED
+from flowcost.bill.resources import resource_type_sql
 from flowcost.bill.rounding import DIGIT, digits_sql
 from flowcost.bill.shares import split_sql
 from flowcost.errors import UsageError
@@ -124,17 +125,18 @@ def _decimal(name: str) -> str:
 
 
 _ZULU = "'%Y-%m-%dT%H:%M:%SZ'"
-_SUBCATEGORIES = """CASE WHEN l.meter LIKE '%NatGateway%' OR l.meter LIKE 'TransitGateway%'
-    THEN 'Network Routing'
-    WHEN l.meter IN ('LCUUsage', 'LoadBalancerUsage', 'DataProcessing-Bytes')
-    THEN 'Application Networking'
-    WHEN l.meter LIKE 'CloudFront%' THEN 'Content Delivery'
-    WHEN l.meter = '' THEN 'Other (Networking)' ELSE 'Network Connectivity' END"""
+# A service has one subcategory: FOCUS wants both to say the same thing.
 _SERVICES = """CASE WHEN l.provider <> 'aws' THEN 'Networking'
     WHEN l.meter IN ('LCUUsage', 'LoadBalancerUsage', 'DataProcessing-Bytes')
     THEN 'Elastic Load Balancing'
+    WHEN l.meter LIKE 'CloudFront%' THEN 'Amazon CloudFront'
     WHEN l.meter LIKE '%Gateway%' OR l.meter LIKE 'Vpc%' OR l.meter LIKE 'PublicIPv4%'
     THEN 'Amazon Virtual Private Cloud' ELSE 'AWS Data Transfer' END"""
+_SUBCATEGORIES = f"""CASE {_SERVICES} WHEN 'Networking' THEN 'Other (Networking)'
+    WHEN 'Elastic Load Balancing' THEN 'Application Networking'
+    WHEN 'Amazon CloudFront' THEN 'Content Delivery'
+    WHEN 'Amazon Virtual Private Cloud' THEN 'Network Infrastructure'
+    ELSE 'Network Connectivity' END"""
 _PROVIDERS = """CASE l.provider WHEN 'aws' THEN 'AWS' WHEN 'azure' THEN 'Microsoft'
     WHEN 'gcp' THEN 'Google Cloud' WHEN 'oci' THEN 'Oracle' ELSE l.provider END"""
 _CATEGORIES = """CASE l.line_type WHEN 'usage' THEN 'Usage' WHEN 'tax' THEN 'Tax'
@@ -211,7 +213,7 @@ COLUMNS: Mapping[str, str] = {
     "RegionName": _filled("l.region"),
     "ResourceId": _filled("l.resource_id"),
     "ResourceName": _null(),
-    "ResourceType": _null(),
+    "ResourceType": resource_type_sql("l.resource_id"),
     "ServiceCategory": "'Networking'",
     "ServiceName": _SERVICES,
     "ServiceSubcategory": _SUBCATEGORIES,
@@ -220,7 +222,8 @@ COLUMNS: Mapping[str, str] = {
     "SkuPriceDetails": _null(),
     "SkuPriceId": "coalesce(nullif(l.rate_code, ''), l.metered_as)",
     "SubAccountId": _filled("l.account"),
-    "SubAccountName": _null(),
+    # Must not be null; a bill without names has an account's number for one.
+    "SubAccountName": _filled("l.account"),
     "SubAccountType": "CASE WHEN l.account <> '' THEN 'Account' END",
     "Tags": _TAGS,
 }

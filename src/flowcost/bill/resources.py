@@ -41,3 +41,26 @@ def booked_resource_sql(resource: str, usage_type: str) -> str:
         for meter, prefix in _DEVICES.items()
     )
     return f"CASE WHEN {unknown} THEN '' ELSE {bare} END"
+
+
+# First letters of an id -> what it is; AWS's own words, as they stand in an ARN.
+_PREFIXES = {
+    "i": "instance",
+    "nat": "natgateway",
+    "tgw-attach": "transit-gateway-attachment",
+    "tgw": "transit-gateway",
+    "vpce": "vpc-endpoint",
+    "vpn": "vpn-connection",
+    "eni": "network-interface",
+    "eipalloc": "elastic-ip",
+}
+
+
+def resource_type_sql(column: str) -> str:
+    """Return SQL of what a resource is: the type in its ARN, or by its id; null if unknown."""
+    whens = " ".join(
+        f"WHEN starts_with({column}, '{prefix}-') THEN '{kind}'"
+        for prefix, kind in _PREFIXES.items()
+    )
+    typed = f"regexp_extract({column}, '^arn:[^:]*:[^:]*:[^:]*:[^:]*:([^:/]+)[:/]', 1)"
+    return f"CASE WHEN starts_with({column}, 'arn:') THEN nullif({typed}, '') {whens} END"
