@@ -169,6 +169,12 @@ class BusyError(FlowcostError):
         self.retry_after_s = retry_after_s
 
 
+class TooManyError(BusyError):
+    """One asker has as much under way as one may have; ask again after `retry_after_s` seconds."""
+
+    code = "too-many"
+
+
 class InternalError(FlowcostError):
     """The server failed at something that is its own fault; its log says at what."""
 

@@ -32,6 +32,7 @@ STATUS: dict[type[FlowcostError], HTTPStatus] = {
     errors.TooLargeError: HTTPStatus(413),
     errors.SegmentError: HTTPStatus(422),
     errors.SourceError: HTTPStatus(422),
+    errors.TooManyError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.BusyError: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

@@ -48,7 +48,12 @@ async def post_segment(asked: Asked, takes: Nothing) -> Acknowledgement:  # noqa
     if encoding not in _ENCODINGS:
         raise SegmentError(f"content encoding {encoding[:40]!r}", hint="deflate (zlib), or none")
     keep = partial(_keep, asked.service, asked.principal.tenant, asked.principal.cluster, encoding)
-    return await asked.desk.intake.take(asked.request, segment.MAX_BYTES, keep)
+    return await asked.desk.intake.take(_who(asked), asked.request, segment.MAX_BYTES, keep)
+
+
+def _who(asked: Asked) -> tuple[str, str]:
+    """Return whose share of the intake is taken: a cluster's."""
+    return asked.principal.tenant, asked.principal.cluster
 
 
 def _keep(
@@ -84,8 +89,9 @@ async def identities(asked: Asked, takes: NodeAsked) -> Response:
         known=headers.get("if-none-match", "").strip(),
         changes=takes.changes == "1",
     )
-    found = await asked.desk.intake.queue.run(
-        ask, principal.tenant, principal.cluster or takes.cluster, takes.node
+    queue, who = asked.desk.intake.queue, _who(asked)
+    found = await queue.run(
+        who, ask, principal.tenant, principal.cluster or takes.cluster, takes.node
     )
     said = {
         "etag": found.tag,
@@ -97,5 +103,5 @@ async def identities(asked: Asked, takes: NodeAsked) -> Response:
     if "gzip" in headers.get("accept-encoding", ""):
         said["content-encoding"] = "gzip"
         return Response(found.packed, media_type="application/json", headers=said)
-    plain = await asked.desk.intake.queue.run(gzip.decompress, found.packed)
+    plain = await queue.run(who, gzip.decompress, found.packed)
     return Response(plain, media_type="application/json", headers=said)

@@ -120,7 +120,7 @@ class Desk:
             return _finished(endpoint, await endpoint.handler(asked, takes))
         if endpoint.body is not None:
             takes = (takes, decode_body(await read(request, BODY), endpoint.body))
-        return await self.questions.run(_ask, endpoint, asked, takes)
+        return await self.questions.run(asker.tenant, _ask, endpoint, asked, takes)
 
     def route(self, of_path: Mapping[str, Endpoint]) -> Route:
         """Return the route of a path: method -> endpoint."""

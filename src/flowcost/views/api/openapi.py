@@ -22,7 +22,12 @@ from flowcost.views.api.table import endpoints
 
 PATH = "/openapi.json"
 _REF = "#/components/schemas/{name}"
-_REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
+_REFUSALS = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 _CONTENT = "application/json"
 _BINARY = {"type": "string", "format": "binary"}
 

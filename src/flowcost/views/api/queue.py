@@ -6,14 +6,15 @@ is refused before it is held.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from typing import ParamSpec, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 
-from flowcost.errors import BusyError, RequestError, TooLargeError
+from flowcost.errors import BusyError, RequestError, TooLargeError, TooManyError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,27 +25,51 @@ HELD_BYTES = 128 << 20  # of all bodies that are being read or wait
 BODY_LASTS_S = 60.0
 
 
+class Room:
+    """A bound for all askers together, and a part of it for each: no one of them fills it."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken: Counter[Hashable] = Counter()
+
+    def enter(self, who: Hashable, size: int = 1) -> None:
+        """Take `size` of the room, for `who`.
+
+        Raises:
+            TooManyError: it is more than one asker may have.
+            BusyError: the room is full.
+        """
+        if self.taken[who] + size > self.most * 3 // 4:
+            raise TooManyError("too much of yours waits already", retry_after_s=2)
+        if self.taken.total() + size > self.most:
+            raise BusyError("too much waits already", retry_after_s=2)
+        self.taken[who] += size
+
+    def leave(self, who: Hashable, size: int = 1) -> None:
+        """Give `size` back."""
+        self.taken[who] -= size
+        if not self.taken[who]:
+            del self.taken[who]
+
+
 class Queue:
     """Runs functions on threads, a few at once."""
 
     def __init__(self, at_once: int, waiting: int) -> None:
         self._limiter = anyio.CapacityLimiter(at_once)
-        self._most = at_once + waiting
-        self._here = 0
+        self.room = Room(at_once + waiting)
 
-    async def run(self, function: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
-        """Return what `function` returns, when its turn has come.
+    async def run(self, who: Hashable, function: Callable[P, T], *args: P.args, **_: P.kwargs) -> T:
+        """Return what `function` returns, when the turn of `who` has come.
 
         Raises:
             BusyError: too many wait already.
         """
-        if self._here >= self._most:
-            raise BusyError("too much waits already", retry_after_s=2)
-        self._here += 1
+        self.room.enter(who)
         try:
             return await run_sync(function, *args, limiter=self._limiter)
         finally:
-            self._here -= 1
+            self.room.leave(who)
 
 
 class Intake:
@@ -52,35 +77,29 @@ class Intake:
 
     def __init__(self) -> None:
         self.queue = Queue(POSTS_AT_ONCE, POSTS_WAITING)
-        self.held = 0
+        self.bytes = Room(HELD_BYTES)
 
-    async def take(self, request: Request, limit: int, then: Callable[[bytes], T]) -> T:
+    async def take(
+        self, who: Hashable, request: Request, limit: int, then: Callable[[bytes], T]
+    ) -> T:
         """Return what `then` makes of a body of at most `limit` bytes, on a thread.
 
         Raises:
             TooLargeError: it is larger.
             BusyError: too much is held already.
         """
-        reader = _Reader(self)
+        counted = 0
+
+        def count(size: int) -> None:
+            nonlocal counted
+            self.bytes.enter(who, size)
+            counted += size
+
         try:
-            body = await read(request, limit, reader.count)
-            return await self.queue.run(then, body)
+            body = await read(request, limit, count)
+            return await self.queue.run(who, then, body)
         finally:
-            self.held -= reader.counted
-
-
-class _Reader:
-    """Counts one body against the intake."""
-
-    def __init__(self, intake: Intake) -> None:
-        self.intake = intake
-        self.counted = 0
-
-    def count(self, size: int) -> None:
-        if self.intake.held + size > HELD_BYTES:
-            raise BusyError("too much is being posted", retry_after_s=2)
-        self.intake.held += size
-        self.counted += size
+            self.bytes.leave(who, counted)
 
 
 async def read(request: Request, limit: int, count: Callable[[int], None] | None = None) -> bytes:
