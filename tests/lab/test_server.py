@@ -54,7 +54,7 @@ def serving(site):
     """Run `flowcost serve`; yield where its agents post to."""
     config = ("--config", str(site / "flowcost.toml"))
     token = flowcost("serve", "token", "create", "agents", "--cluster", "lab", *config)
-    (site / "token").write_text(re.search(r"flowcost_\w+", token)[0])
+    (site / "token").write_text(re.search(r"flowcost_\S+", token)[0])
     server = subprocess.Popen(
         (sys.executable, "-m", "flowcost", "serve", "--listen", "127.0.0.1:0", *config),
         stderr=subprocess.PIPE,
