@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("ledger", type=Path)
     parser.add_argument("--rounds", type=int, default=20)
     chosen = parser.parse_args()
-    ledger = Ledger.open(chosen.ledger)
+    ledger = Ledger(chosen.ledger, shared=True)
     asked = questions(ledger)
     took: dict[str, list[float]] = {name: [] for name in asked}
     for _ in range(chosen.rounds + 1):

@@ -24,6 +24,7 @@ from flowcost.bill.rounding import DIGIT
 from flowcost.bill.shares import split_sql
 from flowcost.ledger import Ledger
 from flowcost.ledger.levels import FINEST, Detail
+from flowcost.ledger.remembered import Kept
 from flowcost.schema import CHARGES, DUCKDB_TYPES
 
 if TYPE_CHECKING:
@@ -123,9 +124,10 @@ class BilledLedger(Ledger):
         *,
         tenant: str = "",
         detail: Detail = FINEST,  # noqa: ARG002 - billed charges are as fine as the ledger's hours
-    ) -> None:
+        sums: str = "",
+    ) -> list[Kept]:
         """Create the views of a ledger, `charges` being the billed ones."""
-        super().attach(con, start, end, tenant=tenant)
+        kept = super().attach(con, start, end, tenant=tenant)
         within = "".join(
             f" AND hour {operator} TIMESTAMP '{edge.replace(tzinfo=None)}'"
             for operator, edge in ((">=", start), ("<", end))
@@ -135,6 +137,9 @@ class BilledLedger(Ledger):
             "CREATE OR REPLACE TEMP VIEW charges AS SELECT * FROM"
             f" read_parquet('{self.charges}', hive_partitioning = false) WHERE true{within}"
         )
+        if sums:
+            con.execute(f"CREATE OR REPLACE TEMP VIEW summed AS {sums.format('charges')}")
+        return kept
 
 
 @contextmanager

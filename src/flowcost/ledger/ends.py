@@ -64,9 +64,23 @@ def _address_text(address: str) -> str:
     return f"CASE WHEN {mapped} THEN concat_ws('.', {octets}) ELSE concat_ws(':', {groups}) END"
 
 
-def _first(*choices: tuple[str, str]) -> str:
+def _first(*choices: tuple[str, str], otherwise: str = UNATTRIBUTED) -> str:
     whens = " ".join(f"WHEN {field} <> '' THEN {shown}" for field, shown in choices)
-    return f"CASE {whens} ELSE '{UNATTRIBUTED}' END"
+    return f"CASE {whens} ELSE '{otherwise}' END"
+
+
+_IN_NAMESPACE = "concat_ws('/', nullif(k8s_namespace_name, ''), {})"
+# What an identity is called, empty where only its address or less is known: once per identity,
+# not once per charge.
+SHOWN = _first(
+    ("k8s_workload_name", _IN_NAMESPACE.format("k8s_workload_name")),
+    ("service_name", "service_name"),
+    ("k8s_pod_name", _IN_NAMESPACE.format("k8s_pod_name")),
+    ("dns_name", "dns_name"),
+    ("cloud_service", "concat_ws(' ', cloud_service, nullif(cloud_region, ''))"),
+    ("cloud_resource_id", "cloud_resource_id"),
+    otherwise="",
+)
 
 
 def attributes(end: str) -> dict[str, tuple[str, str]]:
@@ -97,22 +111,10 @@ def attributes(end: str) -> dict[str, tuple[str, str]]:
         ),
         "who is behind the end: team, else namespace, service, account, provider service, kind",
     )
-    namespace = f"nullif({row}.k8s_namespace_name, '')"
     address = f"c.{end}_address"
     found["name"] = (
         _first(
-            (
-                f"{row}.k8s_workload_name",
-                f"concat_ws('/', {namespace}, {row}.k8s_workload_name)",
-            ),
-            (f"{row}.service_name", f"{row}.service_name"),
-            (f"{row}.k8s_pod_name", f"concat_ws('/', {namespace}, {row}.k8s_pod_name)"),
-            (f"{row}.dns_name", f"{row}.dns_name"),
-            (
-                f"{row}.cloud_service",
-                f"concat_ws(' ', {row}.cloud_service, nullif({row}.cloud_region, ''))",
-            ),
-            (f"{row}.cloud_resource_id", f"{row}.cloud_resource_id"),
+            (f"{row}.shown", f"{row}.shown"),
             (f"hex({address})", _address_text(address)),
             (f"{row}.cloud_subnet_id", f"{row}.cloud_subnet_id"),
             (f"nullif({row}.kind, 'unknown')", f"{row}.kind"),

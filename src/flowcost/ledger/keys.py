@@ -16,16 +16,26 @@ from functools import cache
 
 from flowcost import address, clock
 from flowcost.errors import UsageError
-from flowcost.ledger.ends import ADDRESSES, ATTRIBUTE_BY, LOCAL, REMOTE, SIDES, UNATTRIBUTED, at
+from flowcost.ledger.ends import (
+    ADDRESSES,
+    ATTRIBUTE_BY,
+    LOCAL,
+    REMOTE,
+    SHOWN,
+    SIDES,
+    UNATTRIBUTED,
+    at,
+)
 from flowcost.money import GIB
 from flowcost.schema import CHARGES
 
 UNPRICED = "(unpriced)"
 
 # alias -> its join; a query takes the ones its expressions name.
+_ENDS = f"(SELECT *, {SHOWN} AS shown FROM identities)"
 JOINS = {
-    "local_end": "LEFT JOIN identities AS local_end ON local_end.identity_id = c.local_id",
-    "remote_end": "LEFT JOIN identities AS remote_end ON remote_end.identity_id = c.remote_id",
+    "local_end": f"LEFT JOIN {_ENDS} AS local_end ON local_end.identity_id = c.local_id",
+    "remote_end": f"LEFT JOIN {_ENDS} AS remote_end ON remote_end.identity_id = c.remote_id",
     "verdict": "LEFT JOIN verdicts AS verdict ON verdict.verdict_id = c.verdict_id",
     "rate": "LEFT JOIN rates AS rate ON rate.rate_id = c.rate_id",
 }

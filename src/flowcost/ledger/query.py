@@ -128,18 +128,21 @@ class Scan(Struct, frozen=True, kw_only=True):
         return f"SELECT {what} FROM charges AS c {self._joined(what)} {rest}"
 
     def sums(self, what: str, rest: str = "") -> str:
-        """Return a SELECT of `what`, which sums, over the selected charges.
+        """Return a SELECT of `what`, which sums, over the selected charges as `summed`."""
+        return f"SELECT {what} FROM summed AS c {self._joined(what)} {rest}"
 
-        Charges are first summed by the columns that `what` and the condition name, so that ends
-        are looked up once per distinct pair and not once per charge (six times faster by
-        conversation over ten million charges).
+    def summed(self, *whats: str) -> str:
+        """Return the SELECT from `{}` that sums charges by all columns `whats` and `where` name.
+
+        So ends are looked up once per distinct pair and not once per charge (six times faster by
+        conversation over ten million charges), and what was summed can be remembered.
         """
-        joined = self._joined(what)
-        named = {*_COLUMN.findall(f"{what} {joined}"), "unit"} - set(_SUMMED)
-        columns = ", ".join(sorted(named))
+        named = {"unit"}
+        for what in whats:
+            named.update(_COLUMN.findall(f"{what} {self._joined(what)}"))
+        columns = ", ".join(sorted(named - set(_SUMMED)))
         sums = ", ".join(f"{sql} AS {name}" for name, sql in _SUMMED.items())
-        grouped = f"SELECT {columns}, {sums} FROM charges GROUP BY {columns}, list_cost IS NULL"
-        return f"SELECT {what} FROM ({grouped}) AS c {joined} {rest}"
+        return f"SELECT {columns}, {sums} FROM {{}} GROUP BY {columns}, list_cost IS NULL"
 
     def _joined(self, what: str) -> str:
         return f"{keys.joins(what, self.where)} WHERE {self.where}"
@@ -172,16 +175,19 @@ def costs(
     grouping = f"GROUP BY {', '.join(map(str, numbers))} " if found else ""
     order = f"ORDER BY {_order(sort, columns, len(found))}"
     cut = "" if limit is None else f" LIMIT {int(limit)} OFFSET {int(offset or 0)}"
-    what = ", ".join((*(key.sql for key in found), *scan.measures))
-    with opened(ledger, selection, scan.detail) as con:
+    named = [key.sql for key in found]
+    folded = limit is not None and offset is None  # what the limit leaves out is one more row
+    wholes = (
+        [f"CAST(sum({sql}) OVER () AS DECIMAL(38,0))" for sql in scan.measures] if folded else []
+    )
+    what = ", ".join((*named, *scan.measures, *wholes))
+    with opened(ledger, selection, scan.detail, scan.summed(what)) as con:
         rows = con.execute(scan.sums(what, grouping + order + cut), scan.values).fetchall()
-        cut_off = offset is None and limit is not None and len(rows) == limit
-        whole = scan.sums(", ".join(scan.measures))
-        sums = con.execute(whole, scan.values).fetchall()[0] if cut_off else ()
-    exact = [(*row[: len(found)], *map(int, row[len(found) :])) for row in rows]
+    width = len(columns)
+    exact = [(*row[: len(found)], *map(int, row[len(found) : width])) for row in rows]
     rest = [
         int(total) - sum(row[len(found) + index] for row in exact)
-        for index, total in enumerate(sums)
+        for index, total in enumerate(rows[0][width:] if rows else ())
     ]
     if any(rest):
         exact.append((*(OTHER if key.type == "text" else None for key in found), *rest))
@@ -225,8 +231,9 @@ def totals(ledger: Ledger, selection: Selection = EVERYTHING) -> Totals:
         "max(c.hour)",
         *checked,
     )
-    with opened(ledger, selection, scan.detail) as con:
-        row = con.execute(scan.sums(", ".join(what)), scan.values).fetchall()[0]
+    asked = ", ".join(what)
+    with opened(ledger, selection, scan.detail, scan.summed(asked)) as con:
+        row = con.execute(scan.sums(asked), scan.values).fetchall()[0]
     first, last, oldest, newest = row[7:]
     since, until = _edges(ledger, selection, scan, first, last) if row[6] else (None, None)
     return Totals(
@@ -250,11 +257,13 @@ def _edges(
     days = {clock.day_of(instant.replace(tzinfo=UTC)) for instant in (first, last)}
     found = []
     by_hour = scan.detail.with_hours()
+    edges = "min(c.hour), max(c.hour)"
     for day in sorted(days):
         start = max(day, selection.start) if selection.start else day
         end = min(day + clock.DAY, selection.end) if selection.end else day + clock.DAY
-        with opened(ledger, structs.replace(selection, start=start, end=end), by_hour) as con:
-            row = con.execute(scan.sums("min(c.hour), max(c.hour)"), scan.values).fetchall()[0]
+        day_of = structs.replace(selection, start=start, end=end)
+        with opened(ledger, day_of, by_hour, scan.summed(edges)) as con:
+            row = con.execute(scan.sums(edges), scan.values).fetchall()[0]
         found.append([instant.replace(tzinfo=UTC) for instant in row])
     until = found[-1][1]
     whole_day = ledger.shelves.retired().has(until)  # its hours are gone: it ends with the day
@@ -290,11 +299,11 @@ def _both(asked: Expression | None, within: Expression | None) -> Expression | N
 
 @contextmanager
 def opened(
-    ledger: Ledger, selection: Selection, detail: Detail = FINEST
+    ledger: Ledger, selection: Selection, detail: Detail = FINEST, sums: str = ""
 ) -> Iterator[DuckDBPyConnection]:
-    """Attach the selection's hours to an engine of their own."""
-    tenant = selection.tenant or ""
-    with ledger.attached(selection.start, selection.end, tenant=tenant, detail=detail) as con:
+    """Attach the selection's hours to an engine of their own; `sums` is what `Scan.summed` says."""
+    start, end, tenant = selection.start, selection.end, selection.tenant or ""
+    with ledger.attached(start, end, tenant=tenant, detail=detail, sums=sums) as con:
         yield con
 
 

@@ -42,7 +42,7 @@ def rates_used(ledger: Ledger, selection: Selection = EVERYTHING) -> list[Applie
     count = len(_FIELDS) + 1
     groups = ", ".join(str(index + 1) for index in range(count))
     order = f"GROUP BY {groups} ORDER BY {count + 2} DESC, {count + 1} DESC, {groups}"
-    with opened(ledger, selection, scan.detail) as con:
+    with opened(ledger, selection, scan.detail, scan.summed(what)) as con:
         rows = con.execute(scan.sums(what, order), scan.values).fetchall()
     return [_applied(row) for row in rows]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from urllib.parse import quote
@@ -37,7 +38,7 @@ def statement(selection: Selection, *, by: Sequence[str], sort: str = "-list_cos
         *(
             f", {table} AS ({_table(selection, table)})"
             for table in _IDS
-            if f" {table} AS " in keys.joins(*columns, scan.where)
+            if re.search(rf"\b{table}\b", keys.joins(*columns, scan.where))
         ),
         "SELECT " + ",\n  ".join(columns),
         f"FROM charges AS c {keys.joins(*columns, scan.where)}".rstrip(),

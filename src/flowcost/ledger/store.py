@@ -35,6 +35,7 @@ from flowcost.ledger.partition import (
     Totals,
     read_manifest,
 )
+from flowcost.ledger.remembered import Kept, Remembered, combined
 from flowcost.schema import CHARGES, IDENTITIES, RATES, VERDICTS, duckdb_columns
 
 if TYPE_CHECKING:
@@ -48,8 +49,9 @@ _IDS = {"identities": "identity_id", "verdicts": "verdict_id", "rates": "rate_id
 class Ledger:
     """A folder of partitions.
 
-    A `shared` ledger is read for one tenant at a time: asked for all of them it raises
-    ValueError, so that a view which lost its tenant shows nothing.
+    A `shared` ledger is a server's: it remembers what it read, and is read for one tenant at a
+    time. Asked for all of them it raises ValueError, so that a view which lost its tenant shows
+    nothing.
     """
 
     def __init__(self, root: Path, *, shared: bool = False) -> None:
@@ -57,6 +59,7 @@ class Ledger:
         self.shared = shared
         self.shelves = Shelves(root)
         self.engine = Engine(root / SPILL)
+        self._remembered = Remembered(self.engine) if shared else None  # one who asks once need not
 
     @classmethod
     def open(cls, root: str | Path, *, create: bool = False) -> Ledger:
@@ -153,14 +156,18 @@ class Ledger:
         *,
         tenant: str = "",
         detail: Detail = FINEST,
-    ) -> None:
+        sums: str = "",
+    ) -> list[Kept]:
         """Create temporary views `charges identities verdicts rates` over `[start, end)`.
 
         Dimension views hold each id once. An empty ledger gives empty views. With less `detail`
-        than the finest, roll-ups may answer: what they do not tell apart is then empty.
+        than the finest, roll-ups may answer: what they do not tell apart is then empty. `sums` is
+        a SELECT from `{}` that sums charges and may sum its own results: the view `summed`.
+        Returns what the views read beside files, to be held as long as they are used.
         """
         self._require(tenant)
-        attach_held(con, self.shelves.chosen(start, end, tenant=tenant, detail=detail))
+        held = self.shelves.chosen(start, end, tenant=tenant, detail=detail)
+        return attach_held(con, held, sums=sums, remembered=self._remembered)
 
     @contextmanager
     def attached(
@@ -170,12 +177,14 @@ class Ledger:
         *,
         tenant: str = "",
         detail: Detail = FINEST,
+        sums: str = "",
     ) -> Iterator[DuckDBPyConnection]:
         """Attach `[start, end)` to a connection of its own; safe from several threads."""
         con = self.engine.connect()
         try:
-            self.attach(con, start, end, tenant=tenant, detail=detail)
+            kept = self.attach(con, start, end, tenant=tenant, detail=detail, sums=sums)
             yield con
+            del kept
         finally:
             con.close()
 
@@ -198,18 +207,36 @@ class Ledger:
                 self.shelves.hours.mark()
 
 
-def attach_held(con: DuckDBPyConnection, held: Sequence[Held]) -> None:
-    """Create temporary views `charges identities verdicts rates` over these partitions."""
+def attach_held(
+    con: DuckDBPyConnection,
+    held: Sequence[Held],
+    *,
+    sums: str = "",
+    remembered: Remembered | None = None,
+) -> list[Kept]:
+    """Create the temporary views of `Ledger.attach` over these partitions."""
     for table, columns in STORED.items():
-        names = [str(path) for found in held if (path := found.file(table))]
-        if names:
-            files = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
-            source = f"read_parquet([{files}], hive_partitioning = false)"
-        else:
-            con.execute(f"CREATE OR REPLACE TEMP TABLE empty_{table} ({duckdb_columns(columns)})")
-            source = f"empty_{table}"
-        distinct = "" if table == "charges" else f"DISTINCT ON ({_IDS[table]}) "
-        con.execute(f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT {distinct}* FROM {source}")
+        con.execute(f"CREATE OR REPLACE TEMP TABLE empty_{table} ({duckdb_columns(columns)})")
+    _view(con, "charges", f"FROM {combined('charges', None, held)}")
+    leases = []
+    for table, name in _IDS.items():
+        once = f"SELECT DISTINCT ON ({name}) * FROM {{}}"
+        kept, left = remembered.parts(con, table, once, held) if remembered else (None, held)
+        source = combined(table, kept, left)
+        _view(con, table, once.format(source) if left or not kept else f"FROM {source}")
+        leases.append(kept)
+    if sums:
+        kept, left = remembered.parts(con, "charges", sums, held) if remembered else (None, held)
+        parts = [f"FROM {combined('charges', kept, [])}"] if kept else []
+        if left or not kept:
+            parts.append(sums.format(combined("charges", None, left)))
+        _view(con, "summed", " UNION ALL BY NAME ".join(parts))  # who asks sums them up
+        leases.append(kept)
+    return [kept for kept in leases if kept]
+
+
+def _view(con: DuckDBPyConnection, name: str, source: str) -> None:
+    con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {source}")
 
 
 def _write(con: DuckDBPyConnection, folder: Path, table: str, given: pa.Table) -> DataFile:

@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flowcost import clock
 from flowcost.clock import HOUR
 from flowcost.errors import UsageError
 from flowcost.ledger.ends import ATTRIBUTE_BY
 from flowcost.ledger.keys import keys
+from flowcost.ledger.levels import Retired
 from flowcost.views.web.question import MEASURES, Question, address, decode, encode
+from flowcost.views.web.window import resolved
 
 # Published addresses. A line may be added; a line that changes breaks somebody's link.
 FOR_EVER = {
@@ -128,3 +131,24 @@ def test_what_cannot_be_meant_is_refused_with_a_way_out(query, what):
 
 def test_a_filter_that_cannot_be_read_is_kept_as_typed():
     assert decode("filter=ownr+%3D+x").filter == "ownr = x"
+
+
+@pytest.mark.parametrize(
+    ("last", "start", "step"),
+    [
+        ("24h", "2026-11-25T09:00:00Z", "hour"),
+        ("7d", "2026-11-19T09:00:00Z", "hour"),
+        ("30d", "2026-10-28T00:00:00Z", "day"),  # whole days, today the thirtieth
+        ("month", "2026-11-01T00:00:00Z", "day"),
+    ],
+)
+def test_the_last_days_end_with_the_newest_hour_and_are_whole_where_days_are_drawn(
+    last, start, step
+):
+    newest = clock.parse("2026-11-26T09:00:00Z")
+    span = clock.parse("2026-01-01T00:00:00Z"), newest
+    window = resolved(Question(last=last), span, Retired())
+    assert (clock.iso(window.start), window.end, window.step) == (start, newest, step)
+    midnight = clock.parse("2026-11-26T00:00:00Z")
+    month = resolved(Question(last="30d"), (span[0], midnight), Retired())
+    assert midnight - month.start == 30 * clock.DAY

@@ -17,9 +17,9 @@ PRESETS = (
     ("month", "This month"),
     (WHOLE, "All"),
 )
-_UNITS = {"h": clock.HOUR, "d": timedelta(days=1)}
-_HOURLY = timedelta(days=8)
-_DAILY = timedelta(days=190)
+_UNITS = {"h": clock.HOUR, "d": clock.DAY}
+_HOURLY = 8 * clock.DAY
+_DAILY = 190 * clock.DAY
 
 
 class Window(Struct, frozen=True, kw_only=True):
@@ -51,7 +51,10 @@ def resolved(question: Question, span: tuple[datetime, datetime], retired: Retir
         month = clock.month_of(newest - clock.HOUR)
         start, end = datetime(month.year, month.month, 1, tzinfo=UTC), newest
     else:
-        start, end = newest - int(question.last[:-1]) * _UNITS[question.last[-1]], newest
+        span = int(question.last[:-1]) * _UNITS[question.last[-1]]
+        start, end = newest - span, newest
+        if span > _HOURLY:  # drawn by day: today and the days before it, whole
+            start = clock.day_of(newest - clock.HOUR) + clock.DAY - span
     before = start - (end - start)
     if question.last == "month":
         last_month = clock.month_of(start - clock.HOUR)
@@ -84,7 +87,7 @@ def following(at: datetime, step: str) -> datetime:
     """Return the start of the step after the one that starts at `at`."""
     if step == "month":
         return (at.replace(day=1) + timedelta(days=32)).replace(day=1)
-    return at + (clock.HOUR if step == "hour" else timedelta(days=1))
+    return at + (clock.HOUR if step == "hour" else clock.DAY)
 
 
 def moment(instant: datetime) -> str:
