@@ -51,10 +51,10 @@ def resolved(question: Question, span: tuple[datetime, datetime], retired: Retir
         month = clock.month_of(newest - clock.HOUR)
         start, end = datetime(month.year, month.month, 1, tzinfo=UTC), newest
     else:
-        span = int(question.last[:-1]) * _UNITS[question.last[-1]]
-        start, end = newest - span, newest
-        if span > _HOURLY:  # drawn by day: today and the days before it, whole
-            start = clock.day_of(newest - clock.HOUR) + clock.DAY - span
+        length = int(question.last[:-1]) * _UNITS[question.last[-1]]
+        start, end = newest - length, newest
+        if length > _HOURLY:  # drawn by day: today and the days before it, whole
+            start = clock.day_of(newest - clock.HOUR) + clock.DAY - length
     before = start - (end - start)
     if question.last == "month":
         last_month = clock.month_of(start - clock.HOUR)
