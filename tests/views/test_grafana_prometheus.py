@@ -97,11 +97,11 @@ class Posts:
 class Asked:
     """A running Prometheus, asked by its HTTP API."""
 
-    def __init__(self, folder, agent, server):
+    def __init__(self, folder, agents, server):
         config = {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
             "scrape_configs": [
-                {"job_name": "agent", "static_configs": [{"targets": [agent]}]},
+                {"job_name": "agent", "static_configs": [{"targets": agents}]},
                 {"job_name": "server", "static_configs": [{"targets": [server]}]},
             ],
         }
@@ -190,7 +190,7 @@ def server(tmp_path_factory):
 def prometheus(server, tmp_path_factory):
     """Return a Prometheus that scraped both a few times."""
     agent = Agent()
-    asked = Asked(tmp_path_factory.mktemp("prometheus"), agent.address, server.partition("//")[2])
+    asked = Asked(tmp_path_factory.mktemp("prometheus"), [agent.address], server.partition("//")[2])
     try:
         asked.wait_for("min(up)", 1)
         asked.wait_for('min(count_over_time(up{job!=""}[1m]))', SCRAPES)

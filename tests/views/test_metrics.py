@@ -190,9 +190,16 @@ def test_a_ledger_is_read_again_only_when_its_hours_changed(tmp_path, monkeypatc
     monkeypatch.setattr(
         ledger_metrics, "costs", lambda *a, **k: (asked.append(k["by"]), real(*a, **k))[1]
     )
-    time = [NOW]
+    time, takes = [NOW], [0]
     found = ledger_metrics.LedgerMetrics(ledger, lambda: time[0])
     mine = Selection(tenant="t1")
+    real_totals = ledger_metrics.totals
+
+    def slow(*a, **k):
+        time[0] += timedelta(seconds=takes[0])
+        return real_totals(*a, **k)
+
+    monkeypatch.setattr(ledger_metrics, "totals", slow)
 
     def readings():
         asked.clear()
@@ -204,7 +211,13 @@ def test_a_ledger_is_read_again_only_when_its_hours_changed(tmp_path, monkeypatc
     assert readings() == 0  # nothing changed
     write(tmp_path / "ledger", [charge("same_zone", hour=NOW, bytes=5, quantity=5)])
     assert readings() == 0  # changed, but read a moment ago
-    time[0] += timedelta(seconds=30)
+    time[0] += timedelta(seconds=10)
+    takes[0] = 6
+    assert readings() == 1
+    write(tmp_path / "ledger", [charge("same_zone", hour=NOW, bytes=6, quantity=6)])
+    time[0] += timedelta(seconds=53)
+    assert readings() == 0  # reading took long, and rests nine times as long
+    time[0] += timedelta(seconds=1)
     assert readings() == 1
     time[0] += timedelta(hours=1)
     assert readings() == 1  # the window moved

@@ -1,7 +1,7 @@
 """The ledger as metrics: the largest of each kind and the rest in `(other)`, so that sums hold.
 
 A ledger answers many scrapes from one reading: it is read again when its hours have changed, and
-then at most every half minute.
+then at most every ten seconds, or as rarely as reading takes a tenth of the time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from flowcost.views import series
 
 TOP = 100  # of each kind; the rest is one
 SOURCES = 50
-_FRESH = timedelta(seconds=30)
+_FRESH = timedelta(seconds=10)
+_REST = 9  # times what the reading took
 _ASKERS = 32  # tenants, and parts of them, that are kept
 _NOBODY = "(none)"
 _KEYS = tuple(keys[0] for _, keys in series.DIMENSIONS.values() if len(keys) == 1)
@@ -36,9 +37,9 @@ _COARSE = Detail(frozenset())
 
 
 class Reading(Struct, frozen=True):
-    """What one reading of the ledger found, and of which state of it."""
+    """What one reading of the ledger found, of which state of it, and how long it will do."""
 
-    at: datetime
+    until: datetime
     of: tuple[object, ...]
     families: tuple[Metric, ...]
 
@@ -58,7 +59,7 @@ class LedgerMetrics:
         with self._lock:
             now = self.now()
             known = self._readings.pop(asker, None)
-            if known is None or now - known.at >= _FRESH:
+            if known is None or now >= known.until:
                 known = self._refreshed(known, selection, now, closed_until)
             self._readings[asker] = known
             for other in list(self._readings)[:-_ASKERS]:
@@ -75,14 +76,15 @@ class LedgerMetrics:
         start, end = _windows(now)["month"]
         found = (end, closed_until, state(self.ledger, start, tenant=selection.tenant or ""))
         if known and known.of == found:
-            return replace(known, at=now)
+            return replace(known, until=now + _FRESH)
         families = (
             *self._sums(selection, now),
             *self._shares(selection, now),
             self._rates(selection, now),
             *self._hours(selection.tenant or "", closed_until),
         )
-        return Reading(now, found, families)
+        read = self.now()
+        return Reading(read + max(_FRESH, _REST * (read - now)), found, families)
 
     def _sums(self, selection: Selection, now: datetime) -> Iterator[Metric]:
         """Yield every cut of both windows; one question finds all but the conversations."""
