@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit sim spark docs bench gen-logs fuzz fuzz-api bpf lock clean
+.PHONY: demo test lint unit sim spark docs bench gen-logs fuzz fuzz-api faults bpf lock clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/flowcost demo
@@ -56,6 +56,11 @@ fuzz: $(STAMP)
 FUZZ_REQUESTS ?= 100000
 fuzz-api: $(STAMP)
 	$(BIN)/python -m fuzz.requests $(FUZZ_REQUESTS)
+
+# Server and agents killed at random under load, for about ten minutes.
+KILLS ?= 150
+faults: $(STAMP)
+	FLOWCOST_TEST_KILLS=$(KILLS) $(BIN)/pytest -q tests/server/test_faults.py
 
 # The kernel side; the result is committed, and a test holds it to its source.
 bpf:

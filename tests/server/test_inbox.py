@@ -83,7 +83,7 @@ def test_each_part_of_the_name_tells_segments_apart(inbox):
 )
 def test_what_cannot_be_booked_is_refused_and_counted(tmp_path, tenant, cluster, one, said):
     inbox = Inbox(tmp_path, now=lambda: NOW)
-    inbox.oldest = lambda: NOW - timedelta(days=3)
+    inbox.oldest = lambda _: NOW - timedelta(days=3)
     with pytest.raises(SegmentError, match=said):
         inbox.put(tenant, cluster, one)
     assert inbox.counters.refused == 1
@@ -206,8 +206,10 @@ def test_a_file_that_is_no_database_is_put_aside(tmp_path):
 
 def test_old_receipts_are_forgotten_and_waiting_ones_never(inbox):
     inbox.put("acme", "prod", body())
-    inbox.prune(HOUR + timedelta(days=1))
+    inbox.prune("acme", HOUR + timedelta(days=1))
     assert not inbox.put("acme", "prod", body()).fresh
     inbox.forget([one.id for one in inbox.waiting()])
-    inbox.prune(HOUR + timedelta(days=1))
+    inbox.prune("other", HOUR + timedelta(days=1))
+    assert not inbox.put("acme", "prod", body()).fresh
+    inbox.prune("acme", HOUR + timedelta(days=1))
     assert inbox.put("acme", "prod", body()).fresh

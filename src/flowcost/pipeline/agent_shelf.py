@@ -31,6 +31,8 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 from msgspec.structs import replace
 
+from flowcost import clock
+from flowcost.clock import HOUR
 from flowcost.errors import LedgerError
 from flowcost.ledger import Input
 from flowcost.pipeline.parts import Part, combined, join_runs, sync, write_durably
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 INDEX = "index.json"
+AGENTS = "agents"  # in a manifest: the input that stands for the segments
+DROPPED = "dropped"  # of a tenant: the end of the newest hour that was dropped
 VERSION = 1
 FOLDER = Path(".run", "agents")
 STRAY_S = 600  # a file that no index names may still be read for so long
@@ -88,7 +92,12 @@ class Index(Struct, frozen=True, kw_only=True):
 
 def input_of(count: int, total: int) -> Input:
     """Return what stands in a manifest for `count` segments whose fingerprints sum to `total`."""
-    return Input("agents", f"{count}-{total % (1 << 256):064x}")
+    return Input(AGENTS, f"{count}-{total % (1 << 256):064x}")
+
+
+def count_of(one: Input) -> int:
+    """Return of how many segments an input of `input_of` is."""
+    return int(one.digest.partition("-")[0])
 
 
 class AgentShelf:
@@ -99,7 +108,7 @@ class AgentShelf:
 
     def hours(self, tenant: str) -> list[datetime]:
         """Return the hours of a tenant, in order."""
-        found = (self.root / f"tenant={quote(tenant, safe='')}").glob(f"hour=*/{INDEX}")
+        found = self._of(tenant).glob(f"hour=*/{INDEX}")
         return sorted(_hour_of(path.parent.name) for path in found)
 
     def tenants(self) -> list[str]:
@@ -132,7 +141,10 @@ class AgentShelf:
 
     def folder(self, tenant: str, hour: datetime) -> Path:
         """Return the folder of an hour."""
-        return self.root / f"tenant={quote(tenant, safe='')}" / f"hour={hour:%Y-%m-%dT%H}"
+        return self._of(tenant) / f"hour={hour:%Y-%m-%dT%H}"
+
+    def _of(self, tenant: str) -> Path:
+        return self.root / f"tenant={quote(tenant, safe='')}"
 
     def paths(self, index: Index, kind: str) -> list[Path]:
         """Return the files of one kind of an hour."""
@@ -179,8 +191,17 @@ class AgentShelf:
         self._write(changed)
         _sweep(self.folder(index.tenant, index.hour), changed, after_s=0)
 
+    def dropped_before(self, tenant: str) -> datetime:
+        """Return up to where hours of a tenant were dropped: none before may be posted again."""
+        try:
+            return clock.parse((self._of(tenant) / DROPPED).read_text())
+        except FileNotFoundError:
+            return clock.EARLIEST
+
     def drop(self, tenant: str, hour: datetime) -> None:
-        """Remove an hour; its index goes first."""
+        """Remove an hour, for good: that it is gone is written first, and its index goes next."""
+        if hour + HOUR > self.dropped_before(tenant):
+            write_durably(self._of(tenant) / DROPPED, clock.iso(hour + HOUR).encode())
         folder = self.folder(tenant, hour)
         (folder / INDEX).unlink(missing_ok=True)
         for path in folder.iterdir():

@@ -22,8 +22,9 @@ from msgspec.structs import replace
 
 from flowcost.clock import HOUR
 from flowcost.content import remember
+from flowcost.errors import LedgerError
 from flowcost.ledger import Input, Ledger, Partition
-from flowcost.pipeline.agent_shelf import AgentShelf, Index, scan
+from flowcost.pipeline.agent_shelf import AGENTS, AgentShelf, Index, count_of, scan
 from flowcost.pipeline.attribute import Attributed, attribute
 from flowcost.pipeline.overlap import choose_logs
 from flowcost.pipeline.sightings import lay, read
@@ -114,9 +115,10 @@ def attribute_hour(
     A partition that nothing is booked in any more is removed.
 
     Raises:
-        LedgerError: a partition cannot be written.
+        LedgerError: a partition cannot be written, or holds segments that the index has not.
     """
     shelf = AgentShelf(ledger.root)
+    _check_whole(ledger, index)
     resolution = resolution_of(con, shelf, index, layers, logs=logs)
     _logged(con, index, exact(con, shelf, index, resolution), logs)
     overlap = choose_logs(con)
@@ -230,6 +232,19 @@ def _logged(con: DuckDBPyConnection, index: Index, agents: str, logs: Logs) -> N
             f" AND window_start < {end} AND tenant = '{tenant}'"
         )
     con.execute(f"CREATE OR REPLACE TEMP VIEW logged AS {' UNION ALL '.join(parts)}")
+
+
+def _check_whole(ledger: Ledger, index: Index) -> None:
+    """Refuse to make an hour again from fewer segments than it was made from: sets only grow."""
+    for manifest in ledger.manifests(index.hour, index.hour + HOUR, tenant=index.tenant):
+        for one in manifest.inputs:
+            if one.name == AGENTS and count_of(one) > index.segments:
+                folder = AgentShelf(ledger.root).folder(index.tenant, index.hour)
+                raise LedgerError(
+                    f"{manifest.partition.folder} was made from {count_of(one)} segments, of which "
+                    f"{folder} has {index.segments}; the hour stays as it is",
+                    hint="restore the folder from the backup that the ledger is from",
+                )
 
 
 def _drop_others(ledger: Ledger, index: Index, filled: Collection[Partition]) -> list[Partition]:

@@ -84,8 +84,8 @@ class Inbox:
     """The inbox in one folder, held by one process.
 
     `salvaged` says what was kept of a damaged file; `begun_empty` whether there was no file, so
-    that receipts must be learnt from the hours (`learn`). Windows that start before `oldest()` are
-    refused.
+    that receipts must be learnt from the hours (`learn`). Windows of a tenant that start before
+    `oldest(tenant)` are refused.
 
     Raises:
         NotPermittedError: the file cannot be opened.
@@ -102,7 +102,7 @@ class Inbox:
         self.limits = limits or Limits()
         self.counters = Counters()
         self._now = now
-        self.oldest: Callable[[], datetime] = lambda: clock.EARLIEST
+        self.oldest: Callable[[str], datetime] = lambda _: clock.EARLIEST
         self._codec = pa.Codec("zstd", compression_level=1)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.begun_empty = not self.path.exists()
@@ -143,7 +143,7 @@ class Inbox:
             BusyError: too much waits, or the disk is full.
         """
         try:
-            posted = read(tenant, cluster, body, oldest=self.oldest())
+            posted = read(tenant, cluster, body, oldest=self.oldest(tenant))
         except SegmentError:
             self.counters.refused += 1
             raise
@@ -174,6 +174,13 @@ class Inbox:
             if size >= limit:
                 rows.close()  # an open question would keep the log from being folded in
                 return
+
+    def hours(self) -> set[tuple[str, datetime]]:
+        """Return the tenants and hours that segments wait for."""
+        found = self._reader.execute(
+            "SELECT DISTINCT tenant, hour FROM waiting JOIN streams USING (stream)"
+        ).fetchall()
+        return {(tenant, datetime.fromtimestamp(hour, UTC)) for tenant, hour in found}
 
     def newest(self) -> int:
         """Return the id of the newest waiting segment, 0 if none waits."""
@@ -215,13 +222,13 @@ class Inbox:
 
         self._call(work)
 
-    def prune(self, before: datetime) -> None:
-        """Forget receipts of streams whose newest window ended before `before`.
+    def prune(self, tenant: str, before: datetime) -> None:
+        """Forget receipts of a tenant's streams whose newest window ended before `before`.
 
         Windows that old must be refused by then (`oldest`), or a repeat would be booked twice.
         """
         edge = int(before.timestamp()) * 1_000_000
-        self._call(lambda con: self._receipts.prune(con, edge))
+        self._call(lambda con: self._receipts.prune(con, tenant, edge))
 
     def states(self, tenant: str) -> list[ClusterState]:
         """Return the clusters that have posted, in order of name, without their watch."""

@@ -113,11 +113,11 @@ class Live:
         """Return costs by the minute; see `views.service.Live`."""
         return self._minutes.costs(selection, by)
 
-    def oldest(self) -> datetime:
-        """Return the start of the first window that may still be posted."""
+    def oldest(self, tenant: str) -> datetime:
+        """Return the start of the first window that a tenant may still post."""
         pruned = self._ledger.shelves.retired().hours
         kept = clock.parse(pruned) if pruned else clock.EARLIEST
-        return max(kept, self._retiring.oldest(self._now()), clock.EARLIEST)
+        return max(kept, self._retiring.oldest(tenant, self._now()))
 
     def teach(self, inbox: Inbox) -> None:
         """Tell an inbox that lost its receipts what the hours hold."""
@@ -182,6 +182,7 @@ class Live:
         except Exception as error:  # noqa: BLE001 - one hour's trouble is not another's
             self._fail(place, error)
             return
+        self._retiring.heard(tenant, hour)
         self._inbox.forget([one.id for one in waiting])
         fresh = index.segments - (before.segments if before else 0)
         with self._lock:
@@ -194,7 +195,7 @@ class Live:
         """Find the hours whose ledger is not made from what they are."""
         self._logs.look()
         opened = self._opened()
-        everywhere = self._now() - self._looked >= LOOK_AGAIN
+        everywhere = not timedelta(0) <= self._now() - self._looked < LOOK_AGAIN
         for tenant in self.shelf.tenants():
             since = self._knowledge.news(tenant)
             for hour in self.shelf.hours(tenant):

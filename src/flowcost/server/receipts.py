@@ -34,14 +34,15 @@ class Receipts:
             known = self._known[key] = int(number)
         return known
 
-    def prune(self, con: sqlite3.Connection, window_end: int) -> None:
-        """Forget streams without waiting segments whose newest window ended before (µs)."""
-        old = "window_end < ? AND stream NOT IN (SELECT stream FROM waiting)"
+    def prune(self, con: sqlite3.Connection, tenant: str, window_end: int) -> None:
+        """Forget a tenant's streams that nothing waits of and that ended before (µs)."""
+        old = "tenant = ? AND window_end < ? AND stream NOT IN (SELECT stream FROM waiting)"
+        bounds = [tenant, window_end]
         con.execute(
             f"DELETE FROM runs WHERE stream IN (SELECT stream FROM streams WHERE {old})",
-            [window_end],
+            bounds,
         )
-        con.execute(f"DELETE FROM streams WHERE {old}", [window_end])
+        con.execute(f"DELETE FROM streams WHERE {old}", bounds)
         self._known.clear()
 
 

@@ -1,10 +1,17 @@
-"""What agents posted grows old: first the rows as posted go, then the hour's sums."""
+"""What agents posted grows old: first the rows as posted go, then the hour's sums.
+
+What may still be posted, which receipts are kept and which hours go is decided here, from one
+clock: the newest hour that a tenant has posted or now, whichever is earlier. So a server's clock
+that jumps ahead refuses and deletes nothing, nor does a node's; and what came back after a long
+silence is still taken.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
+from flowcost import clock
 from flowcost.clock import HOUR
 from flowcost.errors import FlowcostError
 from flowcost.pipeline.agent_shelf import AgentShelf, Index
@@ -19,8 +26,9 @@ EVERY = timedelta(minutes=10)
 class Retiring:
     """Retention of the hours of one shelf.
 
-    Ages are counted from the newest hour that was posted or from now, whichever is earlier: a
-    server's clock that jumps ahead deletes nothing, a node's that does neither.
+    An hour goes in two steps, a pass apart: first its windows are refused, then, when none of its
+    segments waits any more, it is dropped. What was dropped is on disk and stays refused, whatever
+    the clock says later.
     """
 
     def __init__(
@@ -33,12 +41,27 @@ class Retiring:
     ) -> None:
         self._shelf, self._inbox, self._layers = shelf, inbox, layers
         self._engine, self._retention = engine, retention
+        self._newest: dict[str, datetime] = {}
+        self._gone: dict[str, datetime] = {}
+        self._announced: dict[str, datetime] = {}
+        for tenant in shelf.tenants():
+            self._gone[tenant] = shelf.dropped_before(tenant)
+            for hour in shelf.hours(tenant)[-1:]:
+                self.heard(tenant, hour)
         self._last: datetime | None = None
         self.troubles: list[str] = []
 
-    def oldest(self, now: datetime) -> datetime:
+    def heard(self, tenant: str, hour: datetime) -> None:
+        """Take note that an hour was posted."""
+        self._newest[tenant] = max(hour, self._newest.get(tenant, hour))
+
+    def oldest(self, tenant: str, now: datetime) -> datetime:
         """Return the start of the first window that may still be posted."""
-        return now - self._retention.late
+        gone = self._gone.get(tenant, clock.EARLIEST)
+        newest = self._newest.get(tenant)
+        if newest is None:
+            return gone
+        return max(gone, min(now, newest + HOUR) - self._retention.late)
 
     def retire(self, now: datetime) -> None:
         """Drop what has outlived its retention, if it is time to look."""
@@ -46,22 +69,26 @@ class Retiring:
             return
         self._last = now
         self.troubles = []
+        waiting = self._inbox.hours()
         for tenant in self._shelf.tenants():
-            hours = self._shelf.hours(tenant)
-            edge = min(now, hours[-1] + HOUR) if hours else now
-            for hour in hours:
-                age = edge - (hour + HOUR)
+            oldest = self.oldest(tenant, now)
+            refused = min(oldest, self._announced.get(tenant, clock.EARLIEST))
+            self._announced[tenant] = oldest
+            for hour in self._shelf.hours(tenant):
                 try:
-                    self._age(tenant, hour, age)
+                    if hour + HOUR <= refused and (tenant, hour) not in waiting:
+                        self._shelf.drop(tenant, hour)
+                        self._gone[tenant] = self._shelf.dropped_before(tenant)
+                    else:
+                        self._age(tenant, hour, now)
                 except (FlowcostError, OSError) as error:
                     self.troubles.append(f"retention of {tenant} {hour:%Y-%m-%dT%H}Z: {error}")
-        self._inbox.prune(self.oldest(now) - 2 * HOUR)
+            self._inbox.prune(tenant, refused)
 
-    def _age(self, tenant: str, hour: datetime, age: timedelta) -> None:
-        # An hour more than is refused: what is in the inbox already still finds its hour.
-        if age > self._retention.late + 2 * HOUR:
-            self._shelf.drop(tenant, hour)
-        elif age > self._retention.minutes:
+    def _age(self, tenant: str, hour: datetime, now: datetime) -> None:
+        """Let go of the rows as posted of an hour that is old enough."""
+        edge = min(now, self._newest.get(tenant, hour) + HOUR)
+        if edge - (hour + HOUR) > self._retention.minutes:
             index = self._shelf.index(tenant, hour)
             if index is not None and not index.expired:
                 self._expire(index)
