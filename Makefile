@@ -43,14 +43,15 @@ OUT ?= .cache/logs
 gen-logs: $(STAMP)
 	$(BIN)/python -m benchmarks.gen_logs $(OUT) --rows $(ROWS) --format $(FORMAT)
 
-# A million damaged lines against the reference, then ten minutes guided by coverage.
-FUZZ_LINES ?= 1000000
-FUZZ_SECONDS ?= 600
+# Damaged files against the reference, then a million inputs guided by coverage: about an hour.
+FUZZ_FILES ?= 100000
+FUZZ_RUNS ?= 1000000
 fuzz: $(STAMP)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --group fuzz
-	$(BIN)/python -m fuzz.flow_lines $(FUZZ_LINES)
+	$(BIN)/python -m fuzz.flow_logs $(FUZZ_FILES)
 	mkdir -p .cache/fuzz
-	$(BIN)/python -m fuzz.flow_files -max_total_time=$(FUZZ_SECONDS) -timeout=20 .cache/fuzz
+	$(BIN)/python -m fuzz.flow_files -runs=$(FUZZ_RUNS) -max_len=4096 -timeout=60 \
+	  -artifact_prefix=.cache/fuzz- .cache/fuzz
 
 # A hundred thousand bent requests to a whole server, in-process.
 FUZZ_REQUESTS ?= 100000

@@ -1,26 +1,27 @@
 """Damaged files: never a crash, and never a row that is silently taken for something else.
 
-`make fuzz` runs the same checks over a million lines, and the coverage-guided target.
+`make fuzz` runs the same checks over a million inputs, most of them guided by coverage.
 """
 
 import random
 from collections import Counter
 
 import pytest
-from fuzz.flow_lines import check
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flowcost.sources.kernel import Kernel
-from flowcost.sources.knowledge import Knowledge
-from tests.sources.logs import describe, rows, write_parquet
-from tests.sources.mutate import NAMES, line
-from tests.sources.reference import expected
+from flowcost.sources.report import Fate
+from tests.sources import compare
+from tests.sources.logs import ROW, describe, rows, write_parquet
+from tests.sources.mutate import KNOWN, Bytes, line
+from tests.sources.reference import expected, rows_of
+
+NAMES = list(ROW)
 
 
 @pytest.fixture(scope="module")
 def kernel():
-    kernel = Kernel(Knowledge())
+    kernel = compare.kernel()
     yield kernel
     kernel.close()
 
@@ -36,17 +37,61 @@ def whole(kernel, path):
     return partial
 
 
-def test_lines_damaged_anyhow_are_read_as_by_the_reference(kernel, tmp_path):
-    draw = random.Random(1)
-    for _ in range(4):
-        check(kernel, tmp_path / "a.log", [line(draw) for _ in range(2500)])
+@pytest.mark.parametrize("seed", range(8))
+def test_files_damaged_anyhow_are_read_as_by_the_reference(kernel, tmp_path, seed):
+    draw = random.Random(seed)
+    batch = compare.Batch(draw)
+    for _ in range(60):
+        batch.add(draw, 8)
+    batch.check(kernel, tmp_path)
 
 
-def test_the_reference_finds_every_kind_of_line_among_the_damaged():
+def test_the_reference_finds_every_kind_of_row_among_the_drawn_and_the_damaged():
     draw = random.Random(1)
-    fates, sizes = expected([line(draw) for _ in range(3000)], NAMES)
-    assert len(fates) == 5
-    assert len(sizes) > 4
+    fates, sizes = Counter(), Counter()
+    for _ in range(400):
+        lines = [line(draw, NAMES) for _ in range(8)]
+        found = expected(list(rows_of(lines, NAMES)), NAMES, KNOWN)
+        fates, sizes = fates + found.fates, sizes + found.sizes
+    assert set(fates) == set(Fate) - {Fate.NO_BYTES, Fate.NO_PACKET_ENDS}
+    assert {sensor for *_, sensor in sizes} == {"interface", "gateway"}
+    assert len({hour for hour, *_ in sizes}) > 4
+
+
+def test_a_row_that_is_taken_for_something_else_is_a_difference(kernel, tmp_path, monkeypatch):
+    draw = random.Random(3)
+    batch = compare.Batch(draw)
+    for _ in range(20):
+        batch.add(draw, 8)
+    whole = compare.expected
+
+    def less(rows, names, known):
+        return whole(rows[:-1], names, known)
+
+    monkeypatch.setattr(compare, "expected", less)
+    with pytest.raises(compare.DifferenceError, match="fates"):
+        batch.check(kernel, tmp_path)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(layout=st.binary(max_size=60), inputs=st.lists(st.binary(max_size=300), max_size=8))
+def test_whatever_is_drawn_is_read_as_by_the_reference(kernel, tmp_path, layout, inputs):
+    batch = compare.Batch(Bytes(layout))
+    for data in inputs:
+        batch.feed(Bytes(data), 6)
+    batch.check(kernel, tmp_path)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(lines=st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n")), max_size=5))
+def test_any_lines_below_a_header_are_read_as_by_the_reference(kernel, tmp_path, lines):
+    batch = compare.Batch(random.Random(5))
+    batch.feed_text([one.rstrip("\r ") or "x" for one in lines])
+    batch.check(kernel, tmp_path)
 
 
 @settings(
@@ -92,7 +137,7 @@ def test_any_header_over_any_words_is_read_or_refused(kernel, tmp_path, names, w
 
 def test_counting_twice_gives_the_same(kernel, tmp_path):
     draw = random.Random(2)
-    lines = [line(draw) for _ in range(500)]
+    lines = [line(draw, NAMES) for _ in range(500)]
     totals = []
     for order in (lines, lines[::-1]):
         path = tmp_path / "a.log"

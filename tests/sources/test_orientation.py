@@ -93,6 +93,26 @@ def test_an_appliance_is_an_end_of_its_own_on_both_sides(tmp_path):
     ]
 
 
+def test_an_appliance_without_flow_direction_is_known_by_its_own_address(tmp_path):
+    # Found by fuzzing: the address it stands for hid that it was one of its own.
+    known = Knowledge(interfaces=(interface("eni-a", "10.0.9.9", forwards=True),))
+    records = rows({"srcaddr": "10.0.1.5", "dstaddr": "10.0.9.9"})
+    flows, _ = read(write_text(tmp_path / "a.log", records), known)
+    assert brief(flows) == [("receive", "10.0.9.9", "10.0.1.5", 1000)]
+
+
+def test_one_address_in_two_spellings_is_one_address(tmp_path):
+    known = Knowledge(interfaces=(interface("eni-a", "fd00::5"),))
+    records = rows(
+        {"srcaddr": "fd00::5", "dstaddr": "fd00::6"},
+        {"srcaddr": "fd00:0:0::5", "dstaddr": "fd00::7", "bytes": 7},
+    )
+    flows, _ = read(write_text(tmp_path / "a.log", records), known)
+    assert brief(flows) == [
+        ("transmit", "fd00::5", "fd00::6", 1000), ("transmit", "fd00::5", "fd00::7", 7),
+    ]  # fmt: skip
+
+
 def test_services_and_traffic_path_of_the_record_are_kept_as_hints(tmp_path):
     # Values of the S3 example in the VPC user guide's record examples.
     names = [*ROW, "pkt-src-aws-service", "pkt-dst-aws-service", "next-hop-interface-type"]

@@ -95,6 +95,14 @@ def test_an_unknown_future_field_is_named_and_its_rows_are_booked(tmp_path):
     assert [f.code for f in findings([report])] == ["flow-log-unknown-field"]
 
 
+def test_a_byte_order_mark_before_the_header_is_no_part_of_it(tmp_path):
+    path = tmp_path / "a.log"
+    path.write_text("\ufeff" + text(SAMPLE), encoding="utf-8")
+    flows, report = read(path)
+    assert brief(flows) == EXPECTED
+    assert report.rows == 3
+
+
 def test_text_without_header_reads_as_the_default_format(tmp_path):
     path = tmp_path / "a.log"
     path.write_text(text(SAMPLE[:1], list(VPC.default), header=False))
@@ -163,6 +171,31 @@ def test_the_output_of_filter_log_events_is_read(tmp_path):
     path.write_text(json.dumps({"events": events, "searchedLogStreams": []}))
     flows, _ = read(path, log_format=tuple(ROW))
     assert brief(flows) == EXPECTED
+
+
+def test_messages_below_a_header_message_are_read_by_it(tmp_path):
+    names = sorted(ROW)
+    path = tmp_path / "a.json"
+    path.write_text(_envelope(text(SAMPLE, names).splitlines()))
+    flows, report = read(path)
+    assert brief(flows) == EXPECTED
+    assert report.rows == 3
+
+
+def test_an_empty_message_is_a_broken_record_wherever_it_stands(tmp_path):
+    lines = text(SAMPLE, header=False).splitlines()
+    path = tmp_path / "a.json"
+    path.write_text(_envelope([lines[0], "", lines[1], lines[2], ""]))
+    flows, report = read(path, log_format=tuple(ROW))
+    assert brief(flows) == EXPECTED
+    assert report.tally(Fate.BROKEN).rows == 2
+
+
+def test_a_file_of_control_messages_only_has_no_rows(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"messageType": "CONTROL_MESSAGE", "logEvents": [{"message": "x"}]}))
+    flows, report = read(path)
+    assert (flows, report.rows, report.error) == ([], 0, "")
 
 
 def test_a_cloudwatch_export_with_its_own_time_before_each_record_is_read(tmp_path):
@@ -262,6 +295,15 @@ def test_a_format_without_bytes_books_nothing_and_says_so(tmp_path):
     flows, report = read(write_text(tmp_path / "a.log", SAMPLE, names))
     assert flows == []
     assert report.tally(Fate.NO_BYTES).rows == 3
+
+
+@pytest.mark.parametrize("lost", ["srcaddr", "dstaddr"])
+def test_a_format_without_the_logged_addresses_books_nothing_and_says_so(tmp_path, lost):
+    names = [name for name in ROW if name != lost]
+    flows, report = read(write_text(tmp_path / "a.log", SAMPLE, names))
+    assert (flows, report.error) == ([], "")
+    assert report.tally(Fate.NO_BYTES).rows == 3
+    assert lost in findings([report])[0].hint
 
 
 def test_an_empty_file_and_one_with_only_a_header_have_no_rows(tmp_path):

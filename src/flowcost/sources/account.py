@@ -34,6 +34,11 @@ SELECT {_PART}, {_KIND}, sum(rows)::BIGINT, sum(seconds)::BIGINT
 FROM groups WHERE {_KIND} IN ({", ".join(map(str, _BARE))}) GROUP BY ALL
 """
 
+_BROKEN_ENDS = f"""
+SELECT {_PART} AS part, src, dst FROM oriented WHERE fate = {FATE_NUMBERS[Fate.BROKEN]}
+QUALIFY row_number() OVER (PARTITION BY part ORDER BY src, dst) <= {SAMPLES} ORDER BY ALL
+"""
+
 
 def account(
     con: DuckDBPyConnection, reports: list[FileReport], work: Aggregation, groups: Grouped
@@ -56,9 +61,7 @@ def account(
             _with(before, _BARE[kind], Tally(rows)),
             skipped_seconds=before.skipped_seconds + seconds,
         )
-    seen = {part for part, *_ in others} | _broken_ends(con)
-    for part in sorted(seen):
-        _sample(con, reports, part, work, groups)
+    _sample(con, reports, work, groups)
 
 
 def _with(report: FileReport, fate: Fate, tally: Tally) -> FileReport:
@@ -68,29 +71,20 @@ def _with(report: FileReport, fate: Fate, tally: Tally) -> FileReport:
     )
 
 
-def _broken_ends(con: DuckDBPyConnection) -> set[int]:
-    found = con.execute(
-        f"SELECT DISTINCT {_PART} FROM oriented WHERE fate = {FATE_NUMBERS[Fate.BROKEN]}"
-    ).fetchall()
-    return {part for (part,) in found}
-
-
 def _sample(
-    con: DuckDBPyConnection,
-    reports: list[FileReport],
-    part: int,
-    work: Aggregation,
-    groups: Grouped,
+    con: DuckDBPyConnection, reports: list[FileReport], work: Aggregation, groups: Grouped
 ) -> None:
-    """Add up to a few broken rows of one file to its report."""
-    report = reports[part]
-    if not report.tally(Fate.BROKEN).rows or len(report.samples) >= SAMPLES:
+    """Add up to a few broken rows to the reports of files that have some."""
+    wanting = [
+        part
+        for part, report in enumerate(reports)
+        if report.tally(Fate.BROKEN).rows and len(report.samples) < SAMPLES
+    ]
+    if not wanting:
         return
-    samples = [*report.samples]
-    samples += work.broken_rows(con, part, SAMPLES - len(samples))
-    found = con.execute(
-        f"SELECT src, dst FROM oriented WHERE fate = {FATE_NUMBERS[Fate.BROKEN]}"
-        f" AND {_PART} = {part} ORDER BY ALL LIMIT {max(0, SAMPLES - len(samples))}"
-    ).fetchall()
-    samples += [f"{groups.addresses[src]} {groups.addresses[dst]}" for src, dst in found]
-    reports[part] = msgspec.structs.replace(report, samples=tuple(samples))
+    found = work.broken_rows(con, wanting, SAMPLES)
+    for part, src, dst in con.execute(_BROKEN_ENDS).fetchall():
+        found.setdefault(part, []).append(f"{groups.addresses[src]} {groups.addresses[dst]}")
+    for part in wanting:
+        samples = (*reports[part].samples, *found.get(part, ()))[:SAMPLES]
+        reports[part] = msgspec.structs.replace(reports[part], samples=samples)

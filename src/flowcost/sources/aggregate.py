@@ -11,6 +11,7 @@ are kept apart from the change on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flowcost.sources.code import BROKEN, CODE, FLOW, REJECT, SKIPDATA, bits
@@ -62,15 +63,21 @@ class Aggregation:
             con.unregister("changes")
         return pa.concat_tables(tables)
 
-    def broken_rows(self, con: DuckDBPyConnection, part: int, limit: int) -> list[str]:
-        """Return the first broken rows of one file as text."""
+    def broken_rows(
+        self, con: DuckDBPyConnection, parts: Sequence[int], limit: int
+    ) -> dict[int, list[str]]:
+        """Return up to `limit` broken rows of each of some files as text."""
         names = sorted(self.piece.columns)
-        shown = ", ".join(quoted(name) for name in names) or "1"
+        shown = "".join(f", {quoted(name)}" for name in names)
         found = con.execute(
-            f"SELECT {shown} FROM raw WHERE {PART} = {part} AND {self.row.kind()} = {BROKEN}"
-            f" LIMIT {limit}"
+            f"SELECT {PART}{shown} FROM raw"
+            f" WHERE {PART} IN ({', '.join(map(str, parts))}) AND {self.row.kind()} = {BROKEN}"
+            f" QUALIFY row_number() OVER (PARTITION BY {PART}) <= {limit}"
         ).fetchall()
-        return [self._shown(dict(zip(names, row, strict=False))) for row in found]
+        texts: dict[int, list[str]] = {}
+        for part, *row in found:
+            texts.setdefault(part, []).append(self._shown(dict(zip(names, row, strict=True))))
+        return {part: sorted(shown) for part, shown in texts.items()}
 
     def _shown(self, row: dict[str, Any]) -> str:
         words = self.piece.words

@@ -47,7 +47,7 @@ def messages(data: bytes, where: str) -> bytes:
             message = event.get("message") if isinstance(event, dict) else None
             # A newline inside a message would become two records; one broken record it stays.
             lines.append(str(message).replace("\n", " ").strip())
-    return "\n".join(lines).encode()
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _documents(text: str) -> Iterator[Any]:

@@ -2,7 +2,7 @@
 
 Path and name are the provider's (`AWSLogs/<account>/vpcflowlogs/<region>/…` or the Hive form);
 nothing is decided by them but what a record may lack: the flow log's id, by which overlapping
-logs of one interface are told apart, and the delivery slot. Any tree of `.log`, `.log.gz`,
+logs of one interface are told apart. Any tree of `.log`, `.log.gz`,
 `.parquet`, `.json` and `.json.gz` files is taken.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec import Struct
@@ -30,8 +29,8 @@ SUFFIXES = {
 }
 
 _NAME = re.compile(
-    r"(?P<account>\d{12})_(?P<service>[A-Za-z]+)_(?P<region>[a-z]{2}(?:-[a-z]+)+-\d+)_"
-    r"(?P<flow_log>fl-[0-9a-f]+)_(?P<slot>\d{8}T\d{4}Z)_(?P<hash>[0-9a-zA-Z]+)\.log"
+    r"(?P<account>[0-9]{12})_[A-Za-z]+_(?P<region>[a-z]{2}(?:-[a-z]+)+-[0-9]+)_"
+    r"(?P<flow_log>fl-[0-9a-f]+)_[0-9]{8}T[0-9]{4}Z_[0-9a-zA-Z]+\.log"
 )
 
 
@@ -45,7 +44,7 @@ class LogFile(Struct, frozen=True, kw_only=True):
             by their first byte.
         size: bytes as stored.
         version: what changes when the content does: ETag, or modification time and size.
-        account, region, flow_log_id, slot: from the provider's file name, else empty or None.
+        account, region, flow_log_id: from the provider's file name, else empty.
     """
 
     name: str
@@ -56,7 +55,6 @@ class LogFile(Struct, frozen=True, kw_only=True):
     account: str = ""
     region: str = ""
     flow_log_id: str = ""
-    slot: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -90,7 +88,6 @@ def describe(name: str, path: Path, *, size: int, version: str) -> LogFile | Non
         account=match["account"],
         region=match["region"],
         flow_log_id=match["flow_log"],
-        slot=datetime.strptime(match["slot"], "%Y%m%dT%H%MZ").replace(tzinfo=UTC),
     )
 
 

@@ -59,7 +59,20 @@ def read(path: Path) -> pa.Table:
             range; the message names file, row and field.
     """
     columns = {column.name: column for column in FLOWS}
-    with path.open(newline="") as handle:
+    try:
+        rows = _rows(path, columns)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SourceError(f"{path}: not a CSV file ({error})", hint="save it as UTF-8") from None
+    return pa.table(
+        {
+            name: pa.array([row[name] for row in rows], ARROW_TYPES[column.type])
+            for name, column in columns.items()
+        }
+    )
+
+
+def _rows(path: Path, columns: dict[str, Column]) -> list[dict[str, Value]]:
+    with path.open(newline="", encoding="utf-8") as handle:
         reader = csv.DictReader(handle)
         header = reader.fieldnames or ()
         missing = [name for name in _REQUIRED if name not in header]
@@ -70,18 +83,14 @@ def read(path: Path) -> pa.Table:
                 f"{path}: {what}",
                 hint=f"required: {', '.join(_REQUIRED)}; the rest as in the flows table",
             )
-        rows = [_row(path, number, raw, columns) for number, raw in enumerate(reader, start=2)]
-    return pa.table(
-        {
-            name: pa.array([row[name] for row in rows], ARROW_TYPES[column.type])
-            for name, column in columns.items()
-        }
-    )
+        return [_row(path, number, raw, columns) for number, raw in enumerate(reader, start=2)]
 
 
 def _row(
-    path: Path, number: int, raw: dict[str, str], columns: dict[str, Column]
+    path: Path, number: int, raw: dict[str | None, str], columns: dict[str, Column]
 ) -> dict[str, Value]:
+    if None in raw:  # where `csv` keeps the fields beyond the header's
+        raise SourceError(f"{path}: row {number}: more fields than the header has")
     row: dict[str, Value] = {}
     for name, column in columns.items():
         text = (raw.get(name) or "").strip()

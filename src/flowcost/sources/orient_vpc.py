@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -64,19 +64,25 @@ def _own(result: Oriented, index: Index, owners: dict[int, Face]) -> Iterator[tu
     """Yield (context, address) where the address is the interface's or gateway's own."""
     if not owners:
         return
-    position = {address: n for n, address in enumerate(result.packed) if address is not None}
-    ordered = sorted(position)
+    # One address may be there twice: in two spellings, or added as a forwarder's primary one.
+    positions: dict[bytes, list[int]] = {}
+    for n, address in enumerate(result.packed):
+        if address is not None:
+            positions.setdefault(address, []).append(n)
+    ordered = sorted(positions)
     for number, face in owners.items():
-        if face.gateway:
-            gateway = index.gateway_of.get(face.gateway)
-            for address in gateway.addresses if gateway else ():
-                if address in position:
-                    yield number, position[address]
-            continue
-        interface = index.interface_of.get(result.grouped.contexts[number].observer)
-        for first, last in interface.blocks if interface else ():
+        for first, last in _blocks(index, face, result.grouped.contexts[number].observer):
             for address in ordered[bisect_left(ordered, first) : bisect_right(ordered, last)]:
-                yield number, position[address]
+                yield from ((number, position) for position in positions[address])
+
+
+def _blocks(index: Index, face: Face, observer: str) -> Iterable[tuple[bytes, bytes]]:
+    """Return (first, last) of the addresses that are an interface's or gateway's own."""
+    if face.gateway:
+        gateway = index.gateway_of.get(face.gateway)
+        return [(address, address) for address in gateway.addresses] if gateway else ()
+    interface = index.interface_of.get(observer)
+    return interface.blocks if interface else ()
 
 
 _SIDE_NAT = f"""CASE

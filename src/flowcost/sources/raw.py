@@ -115,8 +115,10 @@ class Piece:
 
     @property
     def bookable(self) -> bool:
-        """Return whether the format has what a flow needs: bytes and times."""
-        return {"bytes", "start", "end"} <= self.columns
+        """Return whether the format has what a flow needs: bytes, times and both addresses."""
+        mapping = self.record.mapping
+        needed = {"bytes", "start", "end", mapping.source, mapping.destination}
+        return needed <= self.columns
 
     @property
     def packet_ends(self) -> bool:

@@ -18,7 +18,7 @@ class Fate(StrEnum):
     SKIPDATA = "skipdata"  # the cloud lost records; one row may stand for many
     REJECT = "reject"  # refused by a security group or network ACL
     BROKEN = "broken"  # cannot be read as its format says
-    NO_BYTES = "no_bytes"  # the format lacks bytes, start or end: nothing to book
+    NO_BYTES = "no_bytes"  # the format lacks bytes, times or addresses: nothing to book
     CROSS_CHECK = "cross_check"  # the same bytes are booked from another row
     UNSOLICITED = "unsolicited"  # sent to a NAT gateway by no client's request; dropped there
     TRANSIT = "transit"  # passing through an interface that is neither end
@@ -87,7 +87,7 @@ _EXPLAINED = {
     Fate.NO_BYTES: (
         "flow-log-no-bytes",
         "warning",
-        "the format lacks bytes, start or end: add them to the flow log's format",
+        "the format lacks bytes, start, end, srcaddr or dstaddr: add them to the flow log's format",
     ),
     Fate.UNSOLICITED: (
         "nat-unsolicited",

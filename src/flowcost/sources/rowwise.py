@@ -117,8 +117,6 @@ class Rowwise:
         mapping, piece = self.piece.record.mapping, self.piece
         if not piece.bookable:
             flow = str(NO_BYTES)
-        elif not self.ends_known:
-            flow = str(BROKEN)
         else:
             flow = str(FLOW)
             if piece.has(mapping.action):
@@ -138,7 +136,7 @@ class Rowwise:
 
     def _translated(self) -> str:
         mapping, piece = self.piece.record.mapping, self.piece
-        if not piece.packet_ends:
+        if not piece.packet_ends or not self.ends_known:
             return "0"
         source = piece.address(mapping.packet_source, mapping.source)
         destination = piece.address(mapping.packet_destination, mapping.destination)

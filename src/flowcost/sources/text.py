@@ -64,8 +64,10 @@ def rows(file: LogFile, log_format: tuple[str, ...]) -> Iterator[Rows]:
         if head.lstrip()[:1] in (b"{", b"["):
             with _opened(file) as stream:
                 lines = cloudwatch.messages(stream.read(), file.name)
-            layout = Layout(lines.partition(b"\n")[0], file.name, log_format)
-            yield layout.rows(lines, 0)
+            if lines.strip():
+                first, skip = _first_line(lines)
+                layout = Layout(first, file.name, log_format)
+                yield layout.rows(lines, skip + layout.header)
             return
         first, skip = _first_line(head)
         layout = Layout(first, file.name, log_format)
@@ -86,7 +88,7 @@ class Layout:
 
     def __init__(self, first: bytes, where: str, log_format: tuple[str, ...]) -> None:
         self._where = where
-        words = first.decode("utf-8", "replace").split()
+        words = first.decode("utf-8-sig", "replace").split()
         names = [canonical(word) for word in words]
         known = VPC.names | TGW.names
         self.header = int(
