@@ -16,55 +16,77 @@ from msgspec import Struct
 
 from flowcost.address import SCOPE_STARTS, SCOPE_VALUES, Scope
 from flowcost.ledger import condition, keys
-from flowcost.ledger.ends import RECEIVER, SENDER
 from flowcost.ledger.levels import Detail
 from flowcost.ledger.query import Selection, opened
 from flowcost.ledger.reread import reread
 from flowcost.ledger.store import Ledger
 from flowcost.model import EndKind, Path, Provenance
 
+# What is shown of an end, and what tells one workload from another besides. Ends are numbered by
+# both, so that millions of rows are grouped by numbers and only the few that remain get words;
+# 0 is an end of which nothing is known.
+_SHOWN = ("service_name", "owner_team", "cloud_availability_zone", "cloud_region")
+_WORKLOAD = ("k8s_namespace_name", "k8s_workload_name", *_SHOWN)
 _ONCE = f"""
 WITH seen AS (
-    SELECT direction, local_id, remote_id, path, hour, (%(public)s) AS remote_public,
-        sum(bytes) AS bytes
-    FROM charges WHERE provenance = '{Provenance.OBSERVED}' AND bytes > 0 GROUP BY ALL
+    SELECT c.direction, c.local_id, c.remote_id, c.path, c.hour,
+        CASE WHEN c.remote_address IS NULL THEN FALSE ELSE (%(public)s) END AS remote_public,
+        sum(c.bytes) AS bytes
+    FROM charges AS c %(joins)s
+    WHERE c.provenance = '{Provenance.OBSERVED}' AND c.bytes > 0 AND (%(where)s) GROUP BY ALL
+), ends AS MATERIALIZED (
+    SELECT identity_id, kind = '{EndKind.INTERNET}' AS internet, {", ".join(_SHOWN)},
+        CASE WHEN concat({", ".join(_WORKLOAD)}) = '' THEN 0
+             ELSE dense_rank() OVER (ORDER BY {", ".join(_WORKLOAD)}) END AS workload,
+        CASE WHEN concat({", ".join(_SHOWN)}) = '' THEN 0
+             ELSE dense_rank() OVER (ORDER BY {", ".join(_SHOWN)}) END AS shown
+    FROM identities
 ), sides AS (
-    SELECT %(told_apart)s,
-        sum(CASE c.direction WHEN 'transmit' THEN c.bytes ELSE 0 END) AS sent,
-        sum(CASE c.direction WHEN 'transmit' THEN 0 ELSE c.bytes END) AS received
-    FROM seen AS c %(joins)s WHERE %(where)s GROUP BY ALL
+    SELECT path, hour,
+        coalesce(CASE direction WHEN 'transmit' THEN here.workload ELSE there.workload END, 0)
+            AS src_workload,
+        coalesce(CASE direction WHEN 'transmit' THEN there.workload ELSE here.workload END, 0)
+            AS dst_workload,
+        coalesce(CASE direction WHEN 'transmit' THEN here.shown ELSE there.shown END, 0) AS src,
+        coalesce(CASE direction WHEN 'transmit' THEN there.shown ELSE here.shown END, 0) AS dst,
+        direction = 'transmit' AND (remote_public OR coalesce(there.internet, FALSE))
+            AS dst_internet,
+        sum(CASE direction WHEN 'transmit' THEN bytes ELSE 0 END) AS sent,
+        sum(CASE direction WHEN 'transmit' THEN 0 ELSE bytes END) AS received
+    FROM seen
+        LEFT JOIN ends AS here ON here.identity_id = local_id
+        LEFT JOIN ends AS there ON there.identity_id = remote_id
+    GROUP BY ALL
+), once AS (
+    SELECT path, %(hour)s AS hour, src, dst, dst_internet, sum(greatest(sent, received)) AS bytes
+    FROM sides GROUP BY ALL
+), words AS (
+    SELECT DISTINCT shown, {", ".join(_SHOWN)} FROM ends
 )
-SELECT %(asked)s, CAST(sum(greatest(sent, received)) AS DECIMAL(38,0)) AS bytes
-FROM sides GROUP BY %(asked)s ORDER BY %(asked)s
+SELECT %(asked)s, CAST(sum(bytes) AS DECIMAL(38,0)) AS bytes
+FROM once LEFT JOIN words AS source ON source.shown = src AND src > 0
+    LEFT JOIN words AS destination ON destination.shown = dst AND dst > 0
+GROUP BY %(asked)s ORDER BY %(asked)s
 """
 
 
-def _at(end: str, field: str) -> str:
-    here, there = f"local_end.{field}", f"remote_end.{field}"
-    return f"coalesce(CASE {end} WHEN 'local' THEN {here} ELSE {there} END, '')"
+def _of_owner(field: str) -> str:
+    """Return SQL of its sender's, or of what arrives from outside its receiver's."""
+    sides = f"WHEN '{Path.INTERNET_INGRESS}' THEN destination.{field} ELSE source.{field}"
+    return f"coalesce(CASE path {sides} END, '')"
 
 
-# Who is behind what arrives from outside is the receiver; otherwise the sender.
-_OWNER = f"CASE c.path WHEN '{Path.INTERNET_INGRESS}' THEN {RECEIVER} ELSE {SENDER} END"
-_INTERNET = f"(c.remote_public OR remote_end.kind = '{EndKind.INTERNET}')"
 _COLUMNS = {
-    "path": "c.path",
-    "hour": "c.hour",
-    "service": _at(f"({_OWNER})", "service_name"),
-    "team": _at(f"({_OWNER})", "owner_team"),
-    "src_zone": _at(f"({SENDER})", "cloud_availability_zone"),
-    "src_region": _at(f"({SENDER})", "cloud_region"),
-    "dst_zone": _at(f"({RECEIVER})", "cloud_availability_zone"),
-    "dst_region": _at(f"({RECEIVER})", "cloud_region"),
-    "dst_internet": f"coalesce(c.direction = 'transmit' AND {_INTERNET}, FALSE)",
+    "path": "path",
+    "hour": "hour",
+    "service": _of_owner("service_name"),
+    "team": _of_owner("owner_team"),
+    "src_zone": "coalesce(source.cloud_availability_zone, '')",
+    "src_region": "coalesce(source.cloud_region, '')",
+    "dst_zone": "coalesce(destination.cloud_availability_zone, '')",
+    "dst_region": "coalesce(destination.cloud_region, '')",
+    "dst_internet": "dst_internet",
 }
-# What tells one pair of workloads from another, besides.
-_PAIR = {
-    f"{side}_{field}": _at(f"({end})", field)
-    for side, end in (("src", SENDER), ("dst", RECEIVER))
-    for field in ("k8s_namespace_name", "k8s_workload_name", "service_name", "owner_team")
-}
-_TOLD_APART = {**_COLUMNS, **_PAIR}
 _DETAIL = Detail(frozenset({"address"}))
 
 
@@ -94,17 +116,16 @@ def transmissions(ledger: Ledger, selection: Selection, *, by: Sequence[str]) ->
     Instants are naive UTC, as the engine gives them.
     """
     where, bound = condition.sql(selection.within)
-    told_apart = ", ".join(f"{sql} AS {name}" for name, sql in _TOLD_APART.items())
     public, values = _public()
+    by_hour = "hour" in by
     sql = _ONCE % {
         "public": public,
-        "told_apart": told_apart,
-        "asked": ", ".join(by),
-        "joins": keys.joins(told_apart, where),
+        "joins": keys.joins(where),
         "where": where,
+        "hour": "hour" if by_hour else "NULL",
+        "asked": ", ".join(_COLUMNS[name] for name in by),
     }
-    detail = _DETAIL.with_hours() if "hour" in by else _DETAIL
-    with opened(ledger, selection, detail) as con:
+    with opened(ledger, selection, _DETAIL.with_hours() if by_hour else _DETAIL) as con:
         rows: list[Any] = con.execute(sql, [*values, *bound]).fetchall()
     return [Sent(**dict(zip(by, row[:-1], strict=True)), bytes=int(row[-1])) for row in rows]
 
@@ -117,6 +138,6 @@ def _public() -> tuple[str, list[object]]:
         for first, last, scope in zip(SCOPE_STARTS, ends, SCOPE_VALUES, strict=True)
         if scope is Scope.PUBLIC
     ]
-    known = " OR ".join("(remote_address >= ? AND remote_address < ?)" for _ in blocks)
+    known = " OR ".join("(c.remote_address >= ? AND c.remote_address < ?)" for _ in blocks)
     values: list[object] = [edge for block in blocks for edge in block]
-    return f"coalesce({known}, FALSE)", values
+    return known, values

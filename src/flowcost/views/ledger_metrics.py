@@ -6,14 +6,12 @@ then at most every ten seconds, or as rarely as reading takes a tenth of the tim
 
 from __future__ import annotations
 
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, time, timedelta
 from fractions import Fraction
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 from prometheus_client.core import Metric
 
@@ -24,24 +22,15 @@ from flowcost.ledger.query import OTHER, Selection, costs, opened, totals
 from flowcost.ledger.reread import reread
 from flowcost.ledger.state import state
 from flowcost.views import series
+from flowcost.views.readings import Readings
 
 TOP = 100  # of each kind; the rest is one
 SOURCES = 50
 _FRESH = timedelta(seconds=10)
-_REST = 9  # times what the reading took
-_ASKERS = 32  # tenants, and parts of them, that are kept
 _NOBODY = "(none)"
 _KEYS = tuple(keys[0] for _, keys in series.DIMENSIONS.values() if len(keys) == 1)
 _MONEY = list(series.MEASURES).index("list_cost_usd")
 _COARSE = Detail(frozenset())
-
-
-class Reading(Struct, frozen=True):
-    """What one reading of the ledger found, of which state of it, and how long it will do."""
-
-    until: datetime
-    of: tuple[object, ...]
-    families: tuple[Metric, ...]
 
 
 class LedgerMetrics:
@@ -49,42 +38,25 @@ class LedgerMetrics:
 
     def __init__(self, ledger: Ledger, now: Callable[[], datetime]) -> None:
         self.ledger = ledger
-        self.now = now
-        self._readings: dict[str, Reading] = {}
-        self._lock = threading.Lock()
+        self._readings: Readings[tuple[Metric, ...]] = Readings(now, _FRESH)
 
     def families(self, selection: Selection, closed_until: datetime | None) -> tuple[Metric, ...]:
         """Return the ledger's metrics for one tenant, as far as `selection.within` lets see."""
-        asker = repr((selection.tenant, selection.within))
-        with self._lock:
-            now = self.now()
-            known = self._readings.pop(asker, None)
-            if known is None or now >= known.until:
-                known = self._refreshed(known, selection, now, closed_until)
-            self._readings[asker] = known
-            for other in list(self._readings)[:-_ASKERS]:
-                del self._readings[other]
-        return known.families
+        tenant = selection.tenant or ""
 
-    def _refreshed(
-        self,
-        known: Reading | None,
-        selection: Selection,
-        now: datetime,
-        closed_until: datetime | None,
-    ) -> Reading:
-        start, end = _windows(now)["month"]
-        found = (end, closed_until, state(self.ledger, start, tenant=selection.tenant or ""))
-        if known and known.of == found:
-            return replace(known, until=now + _FRESH)
-        families = (
-            *self._sums(selection, now),
-            *self._shares(selection, now),
-            self._rates(selection, now),
-            *self._hours(selection.tenant or "", closed_until),
-        )
-        read = self.now()
-        return Reading(read + max(_FRESH, _REST * (read - now)), found, families)
+        def about(now: datetime) -> tuple[object, ...]:
+            start, end = _windows(now)["month"]
+            return end, closed_until, state(self.ledger, start, tenant=tenant)
+
+        def read(now: datetime) -> tuple[Metric, ...]:
+            return (
+                *self._sums(selection, now),
+                *self._shares(selection, now),
+                self._rates(selection, now),
+                *self._hours(tenant, closed_until),
+            )
+
+        return self._readings.of(repr((selection.tenant, selection.within)), about, read)
 
     def _sums(self, selection: Selection, now: datetime) -> Iterator[Metric]:
         """Yield every cut of both windows; one question finds all but the conversations."""
