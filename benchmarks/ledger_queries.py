@@ -19,6 +19,7 @@ import duckdb
 from msgspec import structs
 
 from flowcost.clock import DAY, HOUR
+from flowcost.insights.cost_summary import Settings, summarise
 from flowcost.ledger import Ledger
 from flowcost.ledger.query import Selection, conversations, costs, totals, trend
 
@@ -30,6 +31,7 @@ def questions(ledger: Ledger) -> dict[str, object]:
     month = Selection(tenant="default", start=last - 30 * DAY, end=last)
     week = structs.replace(month, start=last - 7 * DAY)
     team = structs.replace(month, where="owner.team = team-3 and path = cross_az")
+    everyone = Selection(tenant="default")
     flows = ("owner", "path", "other.owner")
     return {
         "month: totals": lambda: totals(ledger, month),
@@ -42,6 +44,7 @@ def questions(ledger: Ledger) -> dict[str, object]:
         "month: conversations": lambda: conversations(ledger, month, limit=25),
         "week: cost per hour": lambda: trend(ledger, week, step="hour", by=("path",)),
         "week: conversations": lambda: conversations(ledger, week, limit=25),
+        "all: the cost summary": lambda: summarise(ledger, everyone, Settings(prices=None), last),
         "week: a team's pods": lambda: costs(
             ledger,
             structs.replace(week, where="owner.team = team-3"),

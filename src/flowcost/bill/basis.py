@@ -24,7 +24,7 @@ from flowcost.bill.rounding import DIGIT
 from flowcost.bill.shares import split_sql
 from flowcost.ledger import Ledger
 from flowcost.ledger.levels import FINEST, Detail
-from flowcost.ledger.remembered import Kept
+from flowcost.ledger.remembered import Kept, Reduction
 from flowcost.schema import CHARGES, DUCKDB_TYPES
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class BilledLedger(Ledger):
         *,
         tenant: str = "",
         detail: Detail = FINEST,  # noqa: ARG002 - billed charges are as fine as the ledger's hours
-        sums: str = "",
+        summed: Reduction | None = None,
     ) -> list[Kept]:
         """Create the views of a ledger, `charges` being the billed ones."""
         kept = super().attach(con, start, end, tenant=tenant)
@@ -137,8 +137,9 @@ class BilledLedger(Ledger):
             "CREATE OR REPLACE TEMP VIEW charges AS SELECT * FROM"
             f" read_parquet('{self.charges}', hive_partitioning = false) WHERE true{within}"
         )
-        if sums:
-            con.execute(f"CREATE OR REPLACE TEMP VIEW summed AS {sums.format('charges')}")
+        if summed:
+            sql = summed.sql.format("charges")
+            con.execute(f"CREATE OR REPLACE TEMP TABLE summed AS {sql}", summed.values)
         return kept
 
 

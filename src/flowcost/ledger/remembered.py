@@ -11,10 +11,14 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
+from flowcost import clock
 from flowcost.clock import HOUR
 
 if TYPE_CHECKING:
@@ -28,11 +32,28 @@ FEW = 20_000  # rows that are read each time rather than kept anew
 _NEWEST = HOUR  # before the newest hour: late enough that the live pipeline rewrites it
 
 
+class Reduction(Struct, frozen=True, kw_only=True):
+    """What is kept of a table: `sql`, a SELECT from `{}`, and the values to bind to its `?`.
+
+    Results of parts, summed, are the result of the whole; it can be applied to its own results.
+    With `whole_days` the latter is not so: the rows of one day belong together, and no part is
+    less than a day.
+    """
+
+    sql: str
+    values: tuple[object, ...] = ()
+    whole_days: bool = False
+
+
+Units = frozenset[tuple[datetime, str]]  # partitions: UTC day, folder and content
+
+
 class Kept:
     """A table of the engine; it is dropped when nobody refers to it any more."""
 
-    def __init__(self, engine: Engine, name: str, units: frozenset[str], cells: int) -> None:
+    def __init__(self, engine: Engine, name: str, units: Units, cells: int) -> None:
         self.name, self.units, self.cells = name, units, cells
+        self.days = {day for day, _ in units}
         weakref.finalize(self, _drop, engine, name).atexit = False
 
 
@@ -41,81 +62,112 @@ class Remembered:
 
     def __init__(self, engine: Engine, cells: int = CELLS) -> None:
         self._engine, self._cells = engine, cells
-        self._kept: OrderedDict[tuple[str, frozenset[str]], Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[Reduction, Units], Kept] = OrderedDict()
         self._lock, self._making = Lock(), Lock()
         self._numbers = count(1)
 
     def parts(
-        self, con: DuckDBPyConnection, table: str, reduced: str, held: Sequence[Held]
+        self, con: DuckDBPyConnection, table: str, reduction: Reduction, held: Sequence[Held]
     ) -> tuple[Kept | None, list[Held]]:
         """Return what is remembered of `held`, and the partitions that it leaves to be read.
 
-        `reduced` is the SELECT that makes the remembered of `table`, with `{}` for its source; it
-        can be applied to its own results. The caller holds the `Kept` while it reads the table.
+        The caller holds the `Kept` while it reads the table.
         """
         if not held:
             return None, []
-        newest = max(unit.partition.hour for unit in held) - _NEWEST
-        done = [unit for unit in held if unit.partition.hour < newest]
-        names = frozenset(map(_name, done))
-        kept = self._best(reduced, names)
+        done = _done(held, whole_days=reduction.whole_days)
+        kept = self._best(reduction, done)
         if _rows(table, _beyond(kept, done)) > FEW:
             with self._making:  # one at a time; who waited finds what the other made
-                kept = self._best(reduced, names)
+                kept = self._best(reduction, done)
                 left = _beyond(kept, done)
                 if _rows(table, left) > FEW:
-                    kept = self._make(con, table, reduced, kept, left)
+                    kept = self._make(con, table, reduction, kept, left)
         return kept, _beyond(kept, held)
 
-    def _best(self, reduced: str, names: frozenset[str]) -> Kept | None:
+    def _best(self, reduction: Reduction, done: Sequence[Held]) -> Kept | None:
         """Return the table that says this of most of these partitions, and of no other."""
+        units = _units(done)
         with self._lock:
-            fitting = [key for key in self._kept if key[0] == reduced and key[1] <= names]
+            fitting = [
+                kept
+                for (what, _), kept in self._kept.items()
+                if what == reduction
+                and kept.units <= units
+                and not (
+                    reduction.whole_days and any(day in kept.days for day, _ in units - kept.units)
+                )
+            ]
             if not fitting:
                 return None
-            best = max(fitting, key=lambda key: len(key[1]))
-            self._kept.move_to_end(best)
-            return self._kept[best]
+            best = max(fitting, key=lambda kept: len(kept.units))
+            self._kept.move_to_end((reduction, best.units))
+            return best
 
     def _make(
         self,
         con: DuckDBPyConnection,
         table: str,
-        reduced: str,
+        reduction: Reduction,
         before: Kept | None,
         left: Sequence[Held],
     ) -> Kept:
-        name = f"remembered_{next(self._numbers)}"
-        source = combined(table, before, left)
-        con.execute(f"CREATE TABLE memory.main.{name} AS {reduced.format(source)}")
-        made = con.table(f"memory.main.{name}")
-        units = frozenset(map(_name, left)) | (before.units if before else frozenset())
+        name = f"memory.main.remembered_{next(self._numbers)}"
+        con.execute(
+            f"CREATE TABLE {name} AS {merged(table, reduction, before, left)}", reduction.values
+        )
+        made = con.table(name)
+        units = _units(left) | (before.units if before else frozenset())
         kept = Kept(self._engine, name, units, len(made) * len(made.columns))
         with self._lock:
-            self._kept[reduced, units] = kept
+            self._kept[reduction, units] = kept
             while sum(one.cells for one in self._kept.values()) > self._cells:
                 self._kept.popitem(last=False)
         return kept
 
 
-def combined(table: str, kept: Kept | None, held: Sequence[Held]) -> str:
-    """Return a source for SQL: what is kept, and the rows of a table in these partitions.
+def rows(table: str, held: Sequence[Held]) -> str:
+    """Return a source for SQL: a table's rows in these partitions, or the table `empty_` it."""
+    names = [str(path).replace("'", "''") for unit in held if (path := unit.file(table))]
+    if not names:
+        return f"empty_{table}"
+    files = "', '".join(names)
+    return f"read_parquet(['{files}'], hive_partitioning = false)"
 
-    Where there is neither it is the table `empty_` of that name.
-    """
-    sources = [f"FROM memory.main.{kept.name}"] if kept else []
-    if names := [str(path).replace("'", "''") for unit in held if (path := unit.file(table))]:
-        files = "', '".join(names)
-        sources.append(f"FROM read_parquet(['{files}'], hive_partitioning = false)")
-    return f"({' UNION ALL BY NAME '.join(sources) or f'FROM empty_{table}'})"
+
+def together(table: str, reduction: Reduction, kept: Kept | None, held: Sequence[Held]) -> str:
+    """Return a SELECT of what is kept beside what these partitions say; who asks sums it up."""
+    parts = [f"FROM {kept.name}"] if kept else []
+    if held or not kept:
+        parts.append(f"FROM ({reduction.sql.format(rows(table, held))})")
+    return " UNION ALL BY NAME ".join(parts)
+
+
+def merged(table: str, reduction: Reduction, kept: Kept | None, held: Sequence[Held]) -> str:
+    """Return a SELECT of what is kept and these partitions say as one; of days, `together`."""
+    if reduction.whole_days or not (kept and held):
+        return together(table, reduction, kept, held)
+    return reduction.sql.format(f"(FROM {kept.name} UNION ALL BY NAME FROM {rows(table, held)})")
+
+
+def _done(held: Sequence[Held], *, whole_days: bool) -> list[Held]:
+    """Return what does not change soon: all but the newest hours, or the days between the edges."""
+    hours = [unit.partition.hour for unit in held]
+    first, last = min(hours), max(hours)
+    if not whole_days:
+        return [unit for unit in held if unit.partition.hour < last - _NEWEST]
+    after, before = clock.day_of(first) + clock.DAY, clock.day_of(last)
+    return [unit for unit in held if after <= unit.partition.hour < before]
 
 
 def _beyond(kept: Kept | None, held: Sequence[Held]) -> list[Held]:
-    return [unit for unit in held if kept is None or _name(unit) not in kept.units]
+    return [unit for unit in held if kept is None or not kept.units >= _units([unit])]
 
 
-def _name(unit: Held) -> str:
-    return f"{unit.folder}:{unit.digest}"
+def _units(held: Sequence[Held]) -> Units:
+    return frozenset(
+        (clock.day_of(unit.partition.hour), f"{unit.folder}:{unit.digest}") for unit in held
+    )
 
 
 def _rows(table: str, held: Sequence[Held]) -> int:
@@ -124,4 +176,4 @@ def _rows(table: str, held: Sequence[Held]) -> int:
 
 def _drop(engine: Engine, name: str) -> None:
     with engine.connect() as con:
-        con.execute(f"DROP TABLE IF EXISTS memory.main.{name}")
+        con.execute(f"DROP TABLE IF EXISTS {name}")

@@ -35,7 +35,7 @@ from flowcost.ledger.partition import (
     Totals,
     read_manifest,
 )
-from flowcost.ledger.remembered import Kept, Remembered, combined
+from flowcost.ledger.remembered import Kept, Reduction, Remembered, merged, rows, together
 from flowcost.schema import CHARGES, IDENTITIES, RATES, VERDICTS, duckdb_columns
 
 if TYPE_CHECKING:
@@ -156,18 +156,18 @@ class Ledger:
         *,
         tenant: str = "",
         detail: Detail = FINEST,
-        sums: str = "",
+        summed: Reduction | None = None,
     ) -> list[Kept]:
         """Create temporary views `charges identities verdicts rates` over `[start, end)`.
 
         Dimension views hold each id once. An empty ledger gives empty views. With less `detail`
-        than the finest, roll-ups may answer: what they do not tell apart is then empty. `sums` is
-        a SELECT from `{}` that sums charges and may sum its own results: the view `summed`.
+        than the finest, roll-ups may answer: what they do not tell apart is then empty. `summed`
+        is of charges and becomes a table of that name, in parts that the asker sums up.
         Returns what the views read beside files, to be held as long as they are used.
         """
         self._require(tenant)
         held = self.shelves.chosen(start, end, tenant=tenant, detail=detail)
-        return attach_held(con, held, sums=sums, remembered=self._remembered)
+        return attach_held(con, held, summed=summed, remembered=self._remembered)
 
     @contextmanager
     def attached(
@@ -177,12 +177,12 @@ class Ledger:
         *,
         tenant: str = "",
         detail: Detail = FINEST,
-        sums: str = "",
+        summed: Reduction | None = None,
     ) -> Iterator[DuckDBPyConnection]:
         """Attach `[start, end)` to a connection of its own; safe from several threads."""
         con = self.engine.connect()
         try:
-            kept = self.attach(con, start, end, tenant=tenant, detail=detail, sums=sums)
+            kept = self.attach(con, start, end, tenant=tenant, detail=detail, summed=summed)
             yield con
             del kept
         finally:
@@ -211,26 +211,26 @@ def attach_held(
     con: DuckDBPyConnection,
     held: Sequence[Held],
     *,
-    sums: str = "",
+    summed: Reduction | None = None,
     remembered: Remembered | None = None,
 ) -> list[Kept]:
     """Create the temporary views of `Ledger.attach` over these partitions."""
     for table, columns in STORED.items():
         con.execute(f"CREATE OR REPLACE TEMP TABLE empty_{table} ({duckdb_columns(columns)})")
-    _view(con, "charges", f"FROM {combined('charges', None, held)}")
+    _view(con, "charges", f"FROM {rows('charges', held)}")
     leases = []
     for table, name in _IDS.items():
-        once = f"SELECT DISTINCT ON ({name}) * FROM {{}}"
+        once = Reduction(sql=f"SELECT DISTINCT ON ({name}) * FROM {{}}")
         kept, left = remembered.parts(con, table, once, held) if remembered else (None, held)
-        source = combined(table, kept, left)
-        _view(con, table, once.format(source) if left or not kept else f"FROM {source}")
+        _view(con, table, merged(table, once, kept, left))
         leases.append(kept)
-    if sums:
-        kept, left = remembered.parts(con, "charges", sums, held) if remembered else (None, held)
-        parts = [f"FROM {combined('charges', kept, [])}"] if kept else []
-        if left or not kept:
-            parts.append(sums.format(combined("charges", None, left)))
-        _view(con, "summed", " UNION ALL BY NAME ".join(parts))  # who asks sums them up
+    if summed:
+        kept, left = remembered.parts(con, "charges", summed, held) if remembered else (None, held)
+        sql = together("charges", summed, kept, left)
+        if summed.values:
+            con.execute(f"CREATE OR REPLACE TEMP TABLE summed AS {sql}", summed.values)
+        else:
+            _view(con, "summed", sql)
         leases.append(kept)
     return [kept for kept in leases if kept]
 

@@ -16,75 +16,69 @@ from msgspec import Struct
 
 from flowcost.address import SCOPE_STARTS, SCOPE_VALUES, Scope
 from flowcost.ledger import condition, keys
+from flowcost.ledger.ends import SENDER
 from flowcost.ledger.levels import Detail
 from flowcost.ledger.query import Selection, opened
+from flowcost.ledger.remembered import Reduction
 from flowcost.ledger.reread import reread
 from flowcost.ledger.store import Ledger
 from flowcost.model import EndKind, Path, Provenance
 
-# What is shown of an end, and what tells one workload from another besides. Ends are numbered by
-# both, so that millions of rows are grouped by numbers and only the few that remain get words;
-# 0 is an end of which nothing is known.
-_SHOWN = ("service_name", "owner_team", "cloud_availability_zone", "cloud_region")
-_WORKLOAD = ("k8s_namespace_name", "k8s_workload_name", *_SHOWN)
+# Ends and places are numbered first: millions of pairs are told apart by integers, and only what
+# is left of them is given its words.
+_WHO = ("k8s_namespace_name", "k8s_workload_name", "service_name", "owner_team")
+_PLACE = ("cloud_availability_zone", "cloud_region")
+_EMPTY = ", ".join(f"'' AS {field}" for field in (*_WHO, *_PLACE))
+_INTERNET = f"(%(public)s OR remote.kind = '{EndKind.INTERNET}')"
 _ONCE = f"""
-WITH seen AS (
-    SELECT c.direction, c.local_id, c.remote_id, c.path, c.hour,
-        CASE WHEN c.remote_address IS NULL THEN FALSE ELSE (%(public)s) END AS remote_public,
-        sum(c.bytes) AS bytes
-    FROM charges AS c %(joins)s
-    WHERE c.provenance = '{Provenance.OBSERVED}' AND c.bytes > 0 AND (%(where)s) GROUP BY ALL
-), ends AS MATERIALIZED (
-    SELECT identity_id, kind = '{EndKind.INTERNET}' AS internet, {", ".join(_SHOWN)},
-        CASE WHEN concat({", ".join(_WORKLOAD)}) = '' THEN 0
-             ELSE dense_rank() OVER (ORDER BY {", ".join(_WORKLOAD)}) END AS workload,
-        CASE WHEN concat({", ".join(_SHOWN)}) = '' THEN 0
-             ELSE dense_rank() OVER (ORDER BY {", ".join(_SHOWN)}) END AS shown
-    FROM identities
+WITH who AS (
+    SELECT identity_id, kind, {", ".join(f"coalesce({f}, '') AS {f}" for f in (*_WHO, *_PLACE))}
+    FROM identities UNION ALL SELECT NULL, '', {_EMPTY}
+), ends AS (
+    SELECT *, dense_rank() OVER (ORDER BY {", ".join((*_WHO, *_PLACE))})::INTEGER AS no,
+        dense_rank() OVER (ORDER BY {", ".join(_PLACE)})::INTEGER AS place,
+        dense_rank() OVER (ORDER BY service_name, owner_team)::INTEGER AS owner
+    FROM who
+), nobody AS (SELECT no FROM ends WHERE identity_id IS NULL
 ), sides AS (
-    SELECT path, hour,
-        coalesce(CASE direction WHEN 'transmit' THEN here.workload ELSE there.workload END, 0)
-            AS src_workload,
-        coalesce(CASE direction WHEN 'transmit' THEN there.workload ELSE here.workload END, 0)
-            AS dst_workload,
-        coalesce(CASE direction WHEN 'transmit' THEN here.shown ELSE there.shown END, 0) AS src,
-        coalesce(CASE direction WHEN 'transmit' THEN there.shown ELSE here.shown END, 0) AS dst,
-        direction = 'transmit' AND (remote_public OR coalesce(there.internet, FALSE))
+    SELECT c.path, c.hour,
+        coalesce(CASE {SENDER} WHEN 'local' THEN local.no ELSE remote.no END, (FROM nobody)) AS src,
+        coalesce(CASE {SENDER} WHEN 'local' THEN remote.no ELSE local.no END, (FROM nobody)) AS dst,
+        coalesce(c.path = '{Path.UNKNOWN}' AND c.direction = 'transmit' AND {_INTERNET}, FALSE)
             AS dst_internet,
-        sum(CASE direction WHEN 'transmit' THEN bytes ELSE 0 END) AS sent,
-        sum(CASE direction WHEN 'transmit' THEN 0 ELSE bytes END) AS received
-    FROM seen
-        LEFT JOIN ends AS here ON here.identity_id = local_id
-        LEFT JOIN ends AS there ON there.identity_id = remote_id
-    GROUP BY ALL
+        sum(CASE c.direction WHEN 'transmit' THEN c.bytes ELSE 0 END) AS sent,
+        sum(CASE c.direction WHEN 'transmit' THEN 0 ELSE c.bytes END) AS received
+    FROM {{}} AS c
+    LEFT JOIN ends AS local ON local.identity_id = c.local_id
+    LEFT JOIN ends AS remote ON remote.identity_id = c.remote_id
+    %(joins)s
+    WHERE c.provenance = '{Provenance.OBSERVED}' AND c.bytes > 0 AND %(where)s GROUP BY ALL
+), numbers AS (SELECT DISTINCT no, place, owner FROM ends
 ), once AS (
-    SELECT path, %(hour)s AS hour, src, dst, dst_internet, sum(greatest(sent, received)) AS bytes
-    FROM sides GROUP BY ALL
-), words AS (
-    SELECT DISTINCT shown, {", ".join(_SHOWN)} FROM ends
+    SELECT path, hour, dst_internet, src.place AS src_place, dst.place AS dst_place,
+        CASE path WHEN '{Path.INTERNET_INGRESS}' THEN dst.owner ELSE src.owner END AS owner,
+        sum(greatest(sent, received)) AS bytes
+    FROM sides JOIN numbers AS src ON src.no = sides.src JOIN numbers AS dst ON dst.no = sides.dst
+    GROUP BY ALL
+), owners AS (SELECT DISTINCT owner, service_name AS service, owner_team AS team FROM ends
+), places AS (
+    SELECT DISTINCT place, cloud_availability_zone AS zone, cloud_region AS region FROM ends
 )
 SELECT %(asked)s, CAST(sum(bytes) AS DECIMAL(38,0)) AS bytes
-FROM once LEFT JOIN words AS source ON source.shown = src AND src > 0
-    LEFT JOIN words AS destination ON destination.shown = dst AND dst > 0
-GROUP BY %(asked)s ORDER BY %(asked)s
+FROM once JOIN owners USING (owner)
+JOIN places AS src ON src.place = src_place JOIN places AS dst ON dst.place = dst_place
+GROUP BY %(numbers)s
 """
-
-
-def _of_owner(field: str) -> str:
-    """Return SQL of its sender's, or of what arrives from outside its receiver's."""
-    sides = f"WHEN '{Path.INTERNET_INGRESS}' THEN destination.{field} ELSE source.{field}"
-    return f"coalesce(CASE path {sides} END, '')"
-
-
+# Who is behind what arrives from outside is the receiver; otherwise the sender.
 _COLUMNS = {
     "path": "path",
     "hour": "hour",
-    "service": _of_owner("service_name"),
-    "team": _of_owner("owner_team"),
-    "src_zone": "coalesce(source.cloud_availability_zone, '')",
-    "src_region": "coalesce(source.cloud_region, '')",
-    "dst_zone": "coalesce(destination.cloud_availability_zone, '')",
-    "dst_region": "coalesce(destination.cloud_region, '')",
+    "service": "service",
+    "team": "team",
+    "src_zone": "src.zone",
+    "src_region": "src.region",
+    "dst_zone": "dst.zone",
+    "dst_region": "dst.region",
     "dst_internet": "dst_internet",
 }
 _DETAIL = Detail(frozenset({"address"}))
@@ -94,7 +88,7 @@ class Sent(Struct, frozen=True, kw_only=True):
     """Bytes that were sent alike; what was not asked to be told apart is empty.
 
     `service` and `team` are the sender's, and the receiver's of what arrives from the internet.
-    `dst_internet` says that the receiver is a public address of nobody we know.
+    `dst_internet` says, where no path is proven, that the receiver is on the internet.
     """
 
     path: str = ""
@@ -117,16 +111,21 @@ def transmissions(ledger: Ledger, selection: Selection, *, by: Sequence[str]) ->
     """
     where, bound = condition.sql(selection.within)
     public, values = _public()
-    by_hour = "hour" in by
     sql = _ONCE % {
         "public": public,
+        "asked": ", ".join(f"{_COLUMNS[name]} AS {name}" for name in by),
+        "numbers": ", ".join(str(number + 1) for number in range(len(by))),
         "joins": keys.joins(where),
         "where": where,
-        "hour": "hour" if by_hour else "NULL",
-        "asked": ", ".join(_COLUMNS[name] for name in by),
     }
-    with opened(ledger, selection, _DETAIL.with_hours() if by_hour else _DETAIL) as con:
-        rows: list[Any] = con.execute(sql, [*values, *bound]).fetchall()
+    once = Reduction(sql=sql, values=(*values, *bound), whole_days=True)
+    detail = _DETAIL.with_hours() if "hour" in by else _DETAIL
+    names = ", ".join(by)
+    with opened(ledger, selection, detail, once) as con:
+        rows: list[Any] = con.execute(
+            f"SELECT {names}, CAST(sum(bytes) AS DECIMAL(38,0)) FROM summed"
+            f" GROUP BY {names} ORDER BY {names}"
+        ).fetchall()
     return [Sent(**dict(zip(by, row[:-1], strict=True)), bytes=int(row[-1])) for row in rows]
 
 
@@ -140,4 +139,4 @@ def _public() -> tuple[str, list[object]]:
     ]
     known = " OR ".join("(c.remote_address >= ? AND c.remote_address < ?)" for _ in blocks)
     values: list[object] = [edge for block in blocks for edge in block]
-    return known, values
+    return f"coalesce({known}, FALSE)", values
