@@ -109,9 +109,14 @@ class Retired(Struct, frozen=True):
     hours: str = ""
     days: str = ""
 
+    @property
+    def kept_from(self) -> datetime:
+        """Return the first hour that can still change."""
+        return clock.parse(self.hours) if self.hours else clock.EARLIEST
+
     def has(self, hour: datetime) -> bool:
         """Return whether the partition of `hour` was pruned."""
-        return bool(self.hours) and hour < clock.parse(self.hours)
+        return bool(self.hours) and hour < self.kept_from
 
 
 def detail_of(names: Iterable[str], attribute_by: str = "local") -> Detail:

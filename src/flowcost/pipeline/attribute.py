@@ -15,6 +15,7 @@ from flowcost.pipeline.book import book, cross_checked
 from flowcost.pipeline.decide import Decisions, decide
 from flowcost.pipeline.gather import gather
 from flowcost.pipeline.observe import observe
+from flowcost.pipeline.overlap import Overlap
 from flowcost.pipeline.partitions import Dimensions, put_hours, rate_rows, verdict_rows
 from flowcost.pipeline.post import post
 from flowcost.pipeline.ways import find_ways
@@ -37,11 +38,15 @@ class Attributed(Struct, frozen=True):
     cross_checked: tuple[tuple[str, int], ...]
     facts_decided: int
 
-    def beside(self, overlap: int) -> Attributed:
-        """Return the same with `overlap` bytes of flow logs that another flow log covers."""
-        if not overlap:
+    def beside(self, overlap: Overlap) -> Attributed:
+        """Return the same with the flow logs that another flow log covers."""
+        if not overlap.bytes:
             return self
-        return replace(self, cross_checked=(("flow_log", overlap), *self.cross_checked))
+        return replace(
+            self,
+            findings=(*self.findings, *overlap.findings),
+            cross_checked=(("flow_log", overlap.bytes), *self.cross_checked),
+        )
 
 
 def attribute(

@@ -26,7 +26,7 @@ from flowcost.errors import LedgerError
 from flowcost.ledger import Input, Ledger, Partition
 from flowcost.pipeline.agent_shelf import AGENTS, AgentShelf, Index, count_of, scan
 from flowcost.pipeline.attribute import Attributed, attribute
-from flowcost.pipeline.overlap import choose_logs
+from flowcost.pipeline.overlap import Format, choose_logs
 from flowcost.pipeline.sightings import lay, read
 from flowcost.pipeline.world import World, create
 from flowcost.price import RateBook
@@ -48,10 +48,12 @@ class Logs(Struct, frozen=True):
     """Flow logs of an hour, and what a manifest says of them.
 
     `flows` is an SQL relation that holds them, among flows of other hours; empty if there are none.
+    `formats` are those of the flow logs they came from.
     """
 
     flows: str = ""
     inputs: tuple[Input, ...] = ()
+    formats: tuple[Format, ...] = ()
     assume_provider: str = ""
 
 
@@ -121,7 +123,7 @@ def attribute_hour(
     _check_whole(ledger, index)
     resolution = resolution_of(con, shelf, index, layers, logs=logs)
     _logged(con, index, exact(con, shelf, index, resolution), logs)
-    overlap = choose_logs(con)
+    overlap = choose_logs(con, {index.hour: logs.formats})
     inputs = (*((index.input,) if index.segments else ()), *logs.inputs)
     filled: set[Partition] = set()
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from flowcost.pipeline.hour import NO_LOGS, Logs
+from flowcost.pipeline.overlap import formats_of
 from flowcost.pipeline.shelf import Entry, Shelf, folder_of
 
 
@@ -15,6 +16,7 @@ def logs_of(shelf: Shelf, entries: Sequence[Entry], assume_provider: str) -> Log
     return Logs(
         flows=shelf.relation(entries),
         inputs=tuple(sorted(entry.input for entry in entries)),
+        formats=formats_of(entry.report for entry in entries),
         assume_provider=assume_provider if entries else "",
     )
 

@@ -26,10 +26,11 @@ from flowcost.pipeline.coverage import uncovered
 from flowcost.pipeline.hour import Engine, LayersOf, attribute_hour, attributing
 from flowcost.pipeline.knowledge import knowledge_of
 from flowcost.pipeline.log_hours import logs_of
-from flowcost.pipeline.overlap import choose_logs
+from flowcost.pipeline.overlap import choose_logs, formats_of
 from flowcost.pipeline.reading import Embedded, Reader
+from flowcost.pipeline.run_findings import merged, too_late
 from flowcost.pipeline.shelf import Entry, Shelf, folder_of
-from flowcost.pipeline.tiering import settle
+from flowcost.pipeline.tiering import settle_months
 from flowcost.pipeline.world import World
 from flowcost.price import RateBook
 from flowcost.resolve import Resolution
@@ -114,12 +115,18 @@ def run(
             knowledge_of(resolution),
             settings.options,
             done=_counter("reading", len(unread), progress),
+            kept_from=ledger.shelves.retired().kept_from,
         )
     work = _Work(shelf, ledger, settings)
     changed, found, checks = _attribute(work, resolution, layers_of, rates, progress)
     if settings.tiering == "account_meter":
-        for month in sorted({clock.month_of(hour) for hour in work.hours}):
-            settle(ledger, rates, tenant=settings.options.tenant, month=month)
+        found += settle_months(
+            ledger,
+            rates,
+            tenant=settings.options.tenant,
+            hours=work.hours,
+            kept_from=work.kept_from,
+        )
     reports = tuple(shelf.entries[key].report for key in sorted(shelf.entries))
     return Ran(
         files_read=len(unread) - len(gone),
@@ -130,8 +137,9 @@ def run(
         findings=(
             *findings(reports),
             *(lost.finding for lost in gone),
+            *too_late(shelf.entries.values(), work.kept_from),
             *resolution.findings,
-            *_merged(found),
+            *merged(found),
             *uncovered(shelf.live(shelf.entries.values()), resolution),
         ),
         cross_checked=tuple(sorted(checks.items())),
@@ -156,7 +164,9 @@ class _Work:
     def __init__(self, shelf: Shelf, ledger: Ledger, settings: Settings) -> None:
         self.shelf, self.ledger, self.settings = shelf, ledger, settings
         self.agents = AgentShelf(ledger.root)
-        self.hours = shelf.by_hour()
+        self.kept_from = ledger.shelves.retired().kept_from
+        by_hour = shelf.by_hour()
+        self.hours = {hour: by_hour[hour] for hour in by_hour if hour >= self.kept_from}
         start, end = settings.start, settings.end
         self.dirty = [
             hour
@@ -259,7 +269,8 @@ def _alone(
 ) -> Attributed:
     """Attribute hours of flow logs."""
     _flows(con, work, hours)
-    overlap = choose_logs(con)
+    formats = {hour: formats_of(one.report for one in work.hours[hour]) for hour in hours}
+    overlap = choose_logs(con, formats)
     provider = work.settings.assume_provider
     done = attribute(con, world, rates, work.ledger, work.inputs, assume_provider=provider)
     return done.beside(overlap)
@@ -277,22 +288,3 @@ def _flows(con: DuckDBPyConnection, work: _Work, batch: Sequence[datetime]) -> N
         f" WHERE window_start >= {first} AND window_start < {last}"
         f" AND date_trunc('hour', window_start) IN ({hours})"
     )
-
-
-def _merged(found: Sequence[Finding]) -> list[Finding]:
-    """Return findings of many batches, equal ones counted together."""
-    totals: dict[tuple[str, str, str], Finding] = {}
-    for finding in found:
-        key = finding.code, finding.subject, finding.sample
-        before = totals.get(key)
-        count = finding.count + (before.count if before else 0)
-        totals[key] = Finding(
-            code=finding.code,
-            severity=finding.severity,
-            subject=finding.subject,
-            count=count,
-            bytes=finding.bytes + (before.bytes if before else 0),
-            sample=finding.sample,
-            hint=finding.hint,
-        )
-    return list(totals.values())

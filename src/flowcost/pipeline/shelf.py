@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from flowcost.clock import EARLIEST
 from flowcost.ledger import Input
 from flowcost.pipeline.reading import Gone, Read, Reader, Task
 from flowcost.sources.kernel import Options
 from flowcost.sources.knowledge import Knowledge
-from flowcost.sources.report import FileReport
+from flowcost.sources.report import FileReport, Tally
 
 if TYPE_CHECKING:
     from flowcost.sources.discover import LogFile
@@ -34,7 +35,8 @@ class Entry(Struct, frozen=True, kw_only=True):
 
     `key` identifies the file wherever it was copied to; `digest` its content and how it was
     read. Its flows are those of `part`, one of `parts`, in the file `partial`. `hours` are the
-    UTC hours (Unix seconds) that it has flows in, with their flow counts.
+    UTC hours (Unix seconds) that it has flows in, with their flow counts. `late` are the flows of
+    hours that had been pruned when it was read: they are booked nowhere.
     """
 
     key: str
@@ -45,6 +47,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     parts: int
     hours: dict[int, int]
     report: FileReport
+    late: Tally = Tally()
 
     @property
     def input(self) -> Input:
@@ -93,13 +96,18 @@ class Shelf:
         options: Options,
         *,
         done: Callable[[], None],
+        kept_from: datetime = EARLIEST,
     ) -> list[Gone]:
-        """Read `files` with `reader`, call `done` per file; return those that are gone."""
+        """Read `files` with `reader`, call `done` per file; return those that are gone.
+
+        Hours before `kept_from` were pruned.
+        """
         tasks = [Task(file, self._partial(file, options)) for file in files]
         gone = []
         for outcome in reader.read(tasks, knowledge, options):
             if isinstance(outcome, Read):
-                self._keep(_entry(outcome, options))
+                late = self._late(outcome, kept_from)
+                self._keep(_entry(outcome, options, late))
             else:
                 gone.append(outcome)
             done()
@@ -123,6 +131,16 @@ class Shelf:
             self._live[before.partial].discard(before.part)
             if not self._live[before.partial]:
                 (self.folder / before.partial).unlink(missing_ok=True)
+
+    def _late(self, read: Read, kept_from: datetime) -> Tally:
+        """Return the flows of pruned hours, but of a file that was read before as it is now."""
+        before = self.entries.get(read.task.file.key)
+        if before and (before.hours, before.report) == (read.hours, read.report):
+            return before.late
+        limit = int(kept_from.timestamp())
+        if not any(hour < limit for hour in read.hours):
+            return Tally()
+        return _before(read, limit)
 
     def live(self, entries: Iterable[Entry]) -> dict[Path, frozenset[int] | None]:
         """Return the partials of entries, and which of their parts count; None: all."""
@@ -158,7 +176,22 @@ class Shelf:
         return {datetime.fromtimestamp(hour, UTC): found[hour] for hour in sorted(found)}
 
 
-def _entry(read: Read, options: Options) -> Entry:
+def _before(read: Read, limit: int) -> Tally:
+    """Return the flows of a file that start before an instant (Unix seconds)."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+    import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
+
+    table = pq.read_table(
+        read.partial,
+        columns=["bytes"],
+        filters=(pc.field("part") == read.part)
+        & (pc.field("window_start") < pa.scalar(limit * 1_000_000, pa.timestamp("us"))),
+    )
+    return Tally(len(table), pc.sum(table["bytes"]).as_py() or 0)
+
+
+def _entry(read: Read, options: Options, late: Tally) -> Entry:
     file = read.task.file
     return Entry(
         key=file.key,
@@ -169,6 +202,7 @@ def _entry(read: Read, options: Options) -> Entry:
         parts=read.parts,
         hours=read.hours,
         report=read.report,
+        late=late,
     )
 
 

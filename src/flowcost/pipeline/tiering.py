@@ -10,7 +10,7 @@ All accounts of a tenant are taken as one payer, as consolidated billing aggrega
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import groupby
@@ -20,10 +20,10 @@ import duckdb
 import pyarrow as pa
 from msgspec import Struct
 
-from flowcost import money
+from flowcost import clock, money
 from flowcost.content import remember
 from flowcost.ledger import Ledger, Partition
-from flowcost.model import Rate
+from flowcost.model import Finding, Rate
 from flowcost.pipeline.partitions import Dimensions, Hour, put_hours, rate_rows
 from flowcost.pipeline.world import create
 from flowcost.price import NoRate, RateBook
@@ -85,6 +85,36 @@ def settle(
         priced = list(_walk(_uses(con), rates, counts_in_tier=free_tier_counts_in_tier))
         _apply(con, priced, rates.name)
         return _rewrite(con, ledger, start, end, tenant)
+
+
+def settle_months(
+    ledger: Ledger,
+    rates: RateBook,
+    *,
+    tenant: str,
+    hours: Iterable[datetime],
+    kept_from: datetime,
+) -> list[Finding]:
+    """Settle the months of `hours`; return a finding for each that began before `kept_from`.
+
+    Raises:
+        LedgerError: a partition cannot be written; hours settled before it stand.
+    """
+    found = []
+    for month in sorted({clock.month_of(hour) for hour in hours}):
+        if datetime(month.year, month.month, 1, tzinfo=UTC) >= kept_from:
+            settle(ledger, rates, tenant=tenant, month=month)
+            continue
+        found.append(
+            Finding(
+                code="month-not-settled",
+                severity="warning",
+                subject=f"{month:%Y-%m}",
+                hint="hours of this month were pruned, so its tiers can no longer be counted from "
+                "its first byte; new hours have the first paid tier's price",
+            )
+        )
+    return found
 
 
 def _tiered_meters(con: DuckDBPyConnection, rates: RateBook) -> list[str]:

@@ -115,8 +115,7 @@ class Live:
 
     def oldest(self, tenant: str) -> datetime:
         """Return the start of the first window that a tenant may still post."""
-        pruned = self._ledger.shelves.retired().hours
-        kept = clock.parse(pruned) if pruned else clock.EARLIEST
+        kept = self._ledger.shelves.retired().kept_from
         return max(kept, self._retiring.oldest(tenant, self._now()))
 
     def teach(self, inbox: Inbox) -> None:

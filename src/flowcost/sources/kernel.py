@@ -247,6 +247,7 @@ class _Work:
             record=rows.record.name,
             unknown_fields=rows.unknown,
             packet_ends={mapping.packet_source, mapping.packet_destination} <= {*names},
+            fields=len({*names} & {*rows.record.used}),
         )
 
 

@@ -12,12 +12,10 @@ from typing import Any
 from flowcost.errors import SourceError
 from flowcost.sources.discover import LogFile
 from flowcost.sources.raw import Rows
-from flowcost.sources.record import Mapping, Record, canonical, check_unique
+from flowcost.sources.record import canonical, check_unique
 from flowcost.sources.text import record_of
 
 PIECE = 1 << 20  # rows read at once, in whole row groups
-
-_NUMBERS = ("bytes", "packets", "start", "end", "protocol", "srcport", "dstport")
 
 
 def rows(file: LogFile) -> Iterator[Rows]:
@@ -35,7 +33,7 @@ def rows(file: LogFile) -> Iterator[Rows]:
         stored = {canonical(name): name for name in names}
         check_unique([canonical(name) for name in names], file.name)
         record = record_of(stored, file.name)
-        wanted = {name: stored[name] for name in wanted_fields(record) if name in stored}
+        wanted = {name: stored[name] for name in record.used if name in stored}
         texts = [stored[name] for name in wanted if name not in record.integers]
         unknown = tuple(sorted(set(stored) - record.names))
         with pq.ParquetFile(
@@ -52,14 +50,6 @@ def rows(file: LogFile) -> Iterator[Rows]:
             f"{file.name}: not a readable Parquet file ({error})",
             hint="the file is damaged or incomplete; fetch it again",
         ) from None
-
-
-def wanted_fields(record: Record) -> list[str]:
-    """Return the fields of a record that flows are made of, in the record's order."""
-    mapping = record.mapping
-    fields = {getattr(mapping, name) for name in Mapping.__dataclass_fields__}
-    fields |= {*_NUMBERS, "log-status"}
-    return [field.name for field in record.fields if field.name in fields]
 
 
 def _batches(metadata: Any) -> Iterator[list[int]]:  # noqa: ANN401 - Parquet metadata

@@ -8,6 +8,8 @@ from functools import cached_property
 
 from flowcost.errors import SourceError
 
+_NUMBERS = ("bytes", "packets", "start", "end", "protocol", "srcport", "dstport")
+
 
 @dataclass(frozen=True)
 class Field:
@@ -63,6 +65,13 @@ class Record:
     def names(self) -> frozenset[str]:
         """Return the names of all known fields."""
         return frozenset(field.name for field in self.fields)
+
+    @cached_property
+    def used(self) -> tuple[str, ...]:
+        """Return the names of the fields that flows are made of, in the record's order."""
+        fields = {getattr(self.mapping, name) for name in Mapping.__dataclass_fields__}
+        fields |= {*_NUMBERS, "log-status"}
+        return tuple(field.name for field in self.fields if field.name in fields)
 
     @cached_property
     def integers(self) -> frozenset[str]:

@@ -50,6 +50,7 @@ class FileReport(Struct, frozen=True, kw_only=True):
         skipped_seconds: seconds covered by SKIPDATA records.
         unknown_fields: fields of the header that no version known here has; rows are booked.
         packet_ends: the format has pkt-srcaddr and pkt-dstaddr.
+        fields: how many fields that flows are made of the format has.
         translated_bytes: bytes of status-OK rows whose packet address differs from the logged one
             at either end, whatever the action or interface: the simple NAT filter's sum.
         external_bytes: bytes of a NAT gateway's outer legs, the second sight of the booked ones.
@@ -66,6 +67,7 @@ class FileReport(Struct, frozen=True, kw_only=True):
     skipped_seconds: int = 0
     unknown_fields: tuple[str, ...] = ()
     packet_ends: bool = False
+    fields: int = 0
     translated_bytes: int = 0
     external_bytes: int = 0
     samples: tuple[str, ...] = ()

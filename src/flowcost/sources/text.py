@@ -126,10 +126,7 @@ class Layout:
 
     @property
     def _wanted(self) -> list[str]:
-        mapping = self.record.mapping
-        fields = {getattr(mapping, name) for name in type(mapping).__dataclass_fields__}
-        fields |= {"bytes", "packets", "start", "end", "protocol", "srcport", "dstport"}
-        fields |= {"log-status", self.names[-1]}
+        fields = {*self.record.used, self.names[-1]}
         return [name for name in self.names if name in fields]
 
     def rows(self, source: Path | bytes, skip: int) -> Rows:
