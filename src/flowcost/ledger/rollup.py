@@ -19,10 +19,11 @@ import pyarrow as pa
 from flowcost import clock
 from flowcost.content import remember
 from flowcost.errors import LedgerError
+from flowcost.ledger.attach import attach_held
 from flowcost.ledger.catalogue import Held
 from flowcost.ledger.levels import LEVELS, MADE, ROLLED, Level, covered
 from flowcost.ledger.partition import Input, Partition
-from flowcost.ledger.store import Ledger, attach_held
+from flowcost.ledger.store import Ledger
 from flowcost.model import EndKind, Identity
 from flowcost.schema import CHARGES, IDENTITY_FIELDS, Column
 

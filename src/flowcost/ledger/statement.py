@@ -9,9 +9,8 @@ from urllib.parse import quote
 
 from flowcost import clock
 from flowcost.ledger import keys
+from flowcost.ledger.attach import IDS
 from flowcost.ledger.query import MEASURES, Selection, scanned
-
-_IDS = {"identities": "identity_id", "verdicts": "verdict_id", "rates": "rate_id"}
 
 
 def statement(selection: Selection, *, by: Sequence[str], sort: str = "-list_cost") -> str:
@@ -37,7 +36,7 @@ def statement(selection: Selection, *, by: Sequence[str], sort: str = "-list_cos
         f"WITH charges AS ({_table(selection, 'charges')} WHERE {_hours(selection)})",
         *(
             f", {table} AS ({_table(selection, table)})"
-            for table in _IDS
+            for table in IDS
             if re.search(rf"\b{table}\b", keys.joins(*columns, scan.where))
         ),
         "SELECT " + ",\n  ".join(columns),
@@ -52,7 +51,7 @@ def statement(selection: Selection, *, by: Sequence[str], sort: str = "-list_cos
 def _table(selection: Selection, table: str) -> str:
     tenant = quote(selection.tenant, safe="") if selection.tenant else "*"
     files = f"tenant={tenant}/cluster=*/day=*/hour=*/{table}-*.parquet".replace("'", "''")
-    once = f"DISTINCT ON ({_IDS[table]}) " if table in _IDS else ""
+    once = f"DISTINCT ON ({IDS[table]}) " if table in IDS else ""
     return f"SELECT {once}* FROM read_parquet('{files}', hive_partitioning = false)"
 
 

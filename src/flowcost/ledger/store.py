@@ -21,6 +21,7 @@ import msgspec
 
 from flowcost import clock
 from flowcost.errors import LedgerError
+from flowcost.ledger.attach import IDS, STORED, attach_held
 from flowcost.ledger.catalogue import Held
 from flowcost.ledger.encode import encode
 from flowcost.ledger.engine import SPILL, Engine
@@ -35,15 +36,11 @@ from flowcost.ledger.partition import (
     Totals,
     read_manifest,
 )
-from flowcost.ledger.remembered import Kept, Reduction, Remembered, merged, rows, together
-from flowcost.schema import CHARGES, IDENTITIES, RATES, VERDICTS, duckdb_columns
+from flowcost.ledger.remembered import Kept, Reduction, Remembered
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
-
-STORED = {"charges": CHARGES, "identities": IDENTITIES, "verdicts": VERDICTS, "rates": RATES}
-_IDS = {"identities": "identity_id", "verdicts": "verdict_id", "rates": "rate_id"}
 
 
 class Ledger:
@@ -117,7 +114,7 @@ class Ledger:
         }
         folder = self.root / partition.folder
         with self._lock():
-            for table, column in _IDS.items():
+            for table, column in IDS.items():
                 _check_unique(given[table], column, partition)
             folder.mkdir(parents=True, exist_ok=True)
             files = {
@@ -205,38 +202,6 @@ class Ledger:
                 yield
             finally:
                 self.shelves.hours.mark()
-
-
-def attach_held(
-    con: DuckDBPyConnection,
-    held: Sequence[Held],
-    *,
-    summed: Reduction | None = None,
-    remembered: Remembered | None = None,
-) -> list[Kept]:
-    """Create the temporary views of `Ledger.attach` over these partitions."""
-    for table, columns in STORED.items():
-        con.execute(f"CREATE OR REPLACE TEMP TABLE empty_{table} ({duckdb_columns(columns)})")
-    _view(con, "charges", f"FROM {rows('charges', held)}")
-    leases = []
-    for table, name in _IDS.items():
-        once = Reduction(sql=f"SELECT DISTINCT ON ({name}) * FROM {{}}")
-        kept, left = remembered.parts(con, table, once, held) if remembered else (None, held)
-        _view(con, table, merged(table, once, kept, left))
-        leases.append(kept)
-    if summed:
-        kept, left = remembered.parts(con, "charges", summed, held) if remembered else (None, held)
-        sql = together("charges", summed, kept, left)
-        if summed.values:
-            con.execute(f"CREATE OR REPLACE TEMP TABLE summed AS {sql}", summed.values)
-        else:
-            _view(con, "summed", sql)
-        leases.append(kept)
-    return [kept for kept in leases if kept]
-
-
-def _view(con: DuckDBPyConnection, name: str, source: str) -> None:
-    con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {source}")
 
 
 def _write(con: DuckDBPyConnection, folder: Path, table: str, given: pa.Table) -> DataFile:
