@@ -24,9 +24,11 @@ from flowcost.errors import (
 )
 from flowcost.ledger import Ledger, query
 from flowcost.ledger import explain as explaining
+from flowcost.ledger.complete import Suggestion
 from flowcost.ledger.explain import Explanation, RateUsed
 from flowcost.ledger.query import Selection, Table, Totals
 from flowcost.schema import Column
+from flowcost.views.completions import completions
 
 PAGE = 10_000  # rows that the server gives at once
 MOST_BYTES = 64 << 20  # of one answer
@@ -51,6 +53,10 @@ class Questions(Protocol):
         """Return the dearest charges with everything they follow from."""
         ...
 
+    def complete(self, selection: Selection, text: str) -> Sequence[Suggestion]:
+        """Return what may stand at the end of the filter `text`."""
+        ...
+
 
 class Here:
     """A ledger on this machine."""
@@ -71,6 +77,10 @@ class Here:
     def explain(self, selection: Selection, *, top: int) -> Sequence[Explanation]:
         """Return the dearest charges."""
         return explaining.explain(self.ledger, selection, top=top)
+
+    def complete(self, selection: Selection, text: str) -> Sequence[Suggestion]:
+        """Return what may stand at the end of the filter `text`."""
+        return completions(self.ledger, selection, text, len(text))
 
 
 class There:
@@ -131,6 +141,11 @@ class There:
             for each in found.charges
         ]
 
+    def complete(self, selection: Selection, text: str) -> Sequence[Suggestion]:
+        """Return what may stand at the end of the filter `text`."""
+        asked = {**_window(selection), "filter": "", "text": text}
+        return self._get("/v1/filter/complete", asked, _Completions).suggestions
+
     def close(self) -> None:
         """Close the connection."""
         self._endpoint.close()
@@ -177,6 +192,10 @@ class _Explained(Struct, frozen=True, kw_only=True):
 
 class _Explanations(Struct, frozen=True):
     charges: list[_Explained]
+
+
+class _Completions(Struct, frozen=True):
+    suggestions: tuple[Suggestion, ...]
 
 
 class _Problem(Struct, frozen=True):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from flowcost.cli import completing
 from flowcost.cli.asking import Here, Questions
 from flowcost.cli.options import emit, format_option, note, output_option, question_options
 from flowcost.errors import UsageError
@@ -26,9 +27,19 @@ def _list_keys(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.command()
 @question_options
 @click.option(
-    "--by", default="path", show_default=True, help="Group keys, with commas between; see --keys."
+    "--by",
+    default="path",
+    show_default=True,
+    shell_complete=completing.group_keys,
+    help="Group keys, with commas between; see --keys.",
 )
-@click.option("--sort", default="-list_cost", show_default=True, help="Column; - for descending.")
+@click.option(
+    "--sort",
+    default="-list_cost",
+    show_default=True,
+    shell_complete=completing.sort_keys,
+    help="Column; - for descending.",
+)
 @click.option("--top", type=click.IntRange(1), help="Largest rows; the rest is one row (other).")
 @click.option(
     "--keys",

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from flowcost import clock
+from flowcost.cli import completing
 from flowcost.cli.asking import Here, There
 from flowcost.errors import NotPermittedError, UsageError
 from flowcost.ledger import Ledger
@@ -80,7 +81,13 @@ output_option = click.option(
 )
 
 _SELECTION = (
-    click.option("--filter", "where", default="", help="Filter, as path=cross_az and stage=prod."),
+    click.option(
+        "--filter",
+        "where",
+        default="",
+        shell_complete=completing.filters,
+        help="Filter, as path=cross_az and stage=prod.",
+    ),
     click.option("--from", "start", type=Instant(), help="First UTC hour."),
     click.option("--to", "end", type=Instant(), help="UTC hour after the last."),
     click.option("--last", type=Span(), help="The last hours or days, as 24h or 7d."),
