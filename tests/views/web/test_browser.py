@@ -2,6 +2,7 @@
 
 import json
 import re
+import urllib.request
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -258,10 +259,21 @@ def test_a_share_link_is_copied_and_shows_the_same(opened, served):
 
 def test_the_command_line_is_copied_as_it_stands(opened):
     page, _ = opened("/?v=1&by=path&last=all")
-    page.get_by_role("button", name="Copy").first.click()
+    page.get_by_role("button", name="Copy", exact=True).first.click()
     page.get_by_role("button", name="Copied").wait_for()
     text = page.evaluate("navigator.clipboard.readText()")
     assert text.startswith("flowcost costs --by path --from 2026-11-02T10:00:00Z")
+
+
+@pytest.mark.parametrize("form", ["CSV", "JSON"])
+def test_rows_are_copied_as_the_file_has_them(opened, served, form):
+    page, trouble = opened("/?v=1&by=path&last=all")
+    page.get_by_role("button", name=f"Copy {form}").click()
+    page.get_by_text("rows copied").wait_for()
+    href = page.get_by_role("link", name=form, exact=True).get_attribute("href")
+    with urllib.request.urlopen(served + href, timeout=10) as answer:
+        assert page.evaluate("navigator.clipboard.readText()") == answer.read().decode()
+    assert trouble == []
 
 
 def test_a_file_is_downloaded(opened):

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from flowcost.access.principal import Principal, Role
 from flowcost.insights.budgets import BudgetState
 from flowcost.insights.cost_summary import Settings
-from flowcost.insights.incidents import Incident
+from flowcost.insights.incidents import Change, Incident
 from flowcost.money import GIB, ONE
 from flowcost.views.service import ClusterState, LiveState
 from flowcost.views.web.cost import gib
@@ -68,6 +69,29 @@ def test_the_cost_summary_shows_the_worked_example(example):
     states = [row[1] for row in page.tables["budgets-budgets-table"][1:]]
     assert states == ["80 % reached", "exceeded", "within"]
     assert page.tables["week-table"][1] == ["2 Nov 10:00", "$0.38", "117 GiB"]
+    assert "data since 2 Nov 2026 10:00 UTC" in page.text
+
+
+@pytest.mark.parametrize(
+    ("begins", "shows"),
+    [
+        ("/?v=1&filter=owner.team+=+payments&last=all&attribute_by=source", "payments"),
+        ("/?v=1&filter=service.name+=+inventory&last=all&attribute_by=source", "warehouse"),
+        ("/?v=1&filter=path+=+cross_az&last=all&attribute_by=source", "payments"),
+        ("/conversations?v=1&filter=service.name+=+checkout+and+source.cloud", "checkout"),
+    ],
+)
+def test_every_sum_leads_to_its_charges(example, begins, shows):
+    client = visitor(console(example, cost=Settings(prices=PRICES)))
+    links = get(client, "/cost").links
+    (link, *_) = [link for link in links if link.startswith(begins)]
+    assert shows in get(client, link).text
+
+
+def test_what_is_no_selection_leads_nowhere(make_ledger):
+    page = summary_of(make_ledger([charge("nat_gateway", "NatGateway-Bytes", bytes=9, quantity=9)]))
+    assert [row[0] for row in page.tables["classes-table"][1:]] == ["unknown"]
+    assert not any("path" in link for link in page.links)
 
 
 def test_the_unattributed_is_a_team(make_ledger):
@@ -163,7 +187,7 @@ def test_budgets_say_what_is_left_and_lead_to_their_charges(shop):
     page = get(client, "/budgets")
     rows = page.tables["budgets-this-month-table"][1:]
     assert [row[1] for row in rows] == ["80 % reached", "exceeded", "within"]
-    assert rows[1][2:7] == ["$2.00", "$1.00", "200 %", "-$1.00", "1.00 GiB"]
+    assert rows[1][2:7] == ["$2.00", "$1.00", "200 %", "over by $1.00", "1.00 GiB"]
     assert "1 exceeded this month." in page.text
     link = next(link for link in page.links if "storefront" in link)
     assert link.startswith("/?v=1&filter=owner.team+=+storefront&from=2026-11-01&to=2026-12-01")
@@ -213,6 +237,22 @@ def test_an_editor_moves_an_incident_with_a_reason(shop):
     answer = client.post("/incidents/i1", data={"state": "dismissed", "reason": " known "})
     assert (answer.status_code, answer.headers["location"]) == (303, "/findings#incidents")
     assert incidents.moved == [("t1", "i1", "dismissed", "ed", "known")]
+
+
+def test_an_incident_says_who_moved_it_last_if_anybody_did(shop, monkeypatch):
+    opened, taken = (
+        Change(at=INCIDENT.opened_at, who=who, state=state, reason=reason)
+        for who, state, reason in (
+            ("flowcost", "open", INCIDENT.title),
+            ("ed", "acknowledged", "mine"),
+        )
+    )
+    for changes, said in (((opened,), False), ((opened, taken), True)):
+        changed = replace(INCIDENT, changes=changes)
+        monkeypatch.setattr(Incidents, "incidents", lambda *_, one=changed, **__: [one])
+        text = get(visitor(console(shop, incidents=Incidents())), "/findings").text
+        assert text.count(INCIDENT.title) == 1
+        assert ("acknowledged by ed: mine" in text) is said
 
 
 def test_a_viewer_cannot_move_one_and_sees_no_form(shop):

@@ -157,12 +157,23 @@
     },
   });
 
+  const legend = () => ({
+    type: "scroll",
+    top: 0,
+    left: 0,
+    itemWidth: 10,
+    itemHeight: 10,
+    textStyle: { color: color("quiet"), fontSize: 12 },
+    pageIconColor: color("quiet"),
+    pageTextStyle: { color: color("quiet") },
+  });
+
   const bars = (table) => {
     const rows = body(table);
     const named = heads(table);
     return {
-      grid: { left: 72, right: 8, top: 40, bottom: 32 },
-      legend: { top: 0, textStyle: { color: color("ink") } },
+      grid: { left: 4, right: 4, top: named.length > 3 ? 30 : 8, bottom: 4, containLabel: true },
+      ...(named.length > 3 ? { legend: legend() } : {}),
       ...axes(rows.map((row) => row[0].textContent), money),
       series: stacked(rows, named.slice(1, -1), 1),
       tooltip: told(rows, named),
@@ -187,10 +198,9 @@
         data: rows.map((row) => (row[before].dataset.exact === undefined ? null : size(row[before]))),
       });
     }
-    const legend = { type: "scroll", top: 0, left: 0, itemWidth: 10, itemHeight: 10, textStyle: { color: color("quiet"), fontSize: 12 }, pageIconColor: color("quiet"), pageTextStyle: { color: color("quiet") } };
     return {
       grid: { left: 4, right: 4, top: 30, bottom: 4, containLabel: true },
-      legend,
+      legend: legend(),
       ...axes(rows.map((row) => row[0].textContent), place.dataset.measure === "bytes" ? binary : money),
       series,
       tooltip: told(rows, named),

@@ -53,6 +53,7 @@
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     const link = event.target.closest("[data-copy-href]");
+    const file = event.target.closest("[data-copy-file]");
     if (link && !event.ctrlKey && !event.metaKey) {
       event.preventDefault();
       if (await copied(link.href, "link")) link.textContent = "Link copied";
@@ -60,6 +61,11 @@
     if (button && (await copied(by(button.dataset.copy).textContent, "text"))) {
       button.textContent = "Copied";
       setTimeout(() => (button.textContent = "Copy"), 1500);
+    }
+    if (file) {
+      const answer = await fetch(file.dataset.copyFile).catch(() => null);
+      if (answer?.ok) await copied(await answer.text(), "rows");
+      else say("the server does not answer");
     }
   });
 
@@ -236,7 +242,7 @@
   // After every page, first or swapped.
   let path = location.pathname;
   const settle = () => {
-    for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+    for (const button of document.querySelectorAll("[data-copy], [data-copy-file]")) button.hidden = false;
     const wrong = document.querySelector(".trouble[data-position]");
     if (wrong && field()) {
       const at = Number(wrong.dataset.position);

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 
+from msgspec import structs
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -83,11 +84,20 @@ def _row(state: BudgetState, month: date) -> Row:
                 text=share(state.spent, state.limit),
                 number=True,
                 bar=min(grid.part(state.spent, state.limit), grid.BAR),
+                tone="over" if state.exceeded else "",
             ),
-            grid.number(MONEY, state.limit - state.spent),
+            _left(state),
             grid.number(BYTES, state.unpriced_bytes),
         )
     )
+
+
+def _left(state: BudgetState) -> Cell:
+    left = state.limit - state.spent
+    if left >= 0:
+        return grid.number(MONEY, left)
+    over = grid.number(MONEY, -left)
+    return structs.replace(over, text=f"over by {over.text}", exact=f"-{over.exact}", tone="over")
 
 
 def _badge(state: BudgetState) -> Cell:

@@ -6,21 +6,24 @@ the account is billed, end by end, is on the overview; this page says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from flowcost import clock, money
-from flowcost.insights.cost_summary import Amount, Pair, Summary
-from flowcost.ledger.query import Selection
+from flowcost.insights.cost_summary import CLASSES, Amount, Pair, Summary
+from flowcost.ledger.query import OTHER, Selection
 from flowcost.money import GIB
 from flowcost.views.tables import share
-from flowcost.views.web import budgets, grid
+from flowcost.views.web import budgets, grid, ladder, terms
 from flowcost.views.web.asked import Asked
+from flowcost.views.web.conversations import PAGE as CONVERSATIONS
 from flowcost.views.web.frame import page
 from flowcost.views.web.grid import Cell, Grid, Head, Row
+from flowcost.views.web.question import WHOLE, Question, address
+from flowcost.views.web.window import moment
 
 PAGE = "/cost"
 
@@ -52,13 +55,20 @@ def show(request: Request, asked: Asked) -> Response:
         total=usd(found.total.usd) if priced else "volume-only",
         size=gib(found.total.bytes),
         provenance=_provenance(found, asked),
-        since=clock.iso(found.data_since) if found.data_since else "",
+        since=f"{moment(found.data_since)} UTC" if found.data_since else "",
         tables=[
-            _sums("teams", "Spend by team", "team", found.by_team, found),
-            _sums("services", "Spend by service", "service", found.by_service, found),
-            _sums("classes", "By class", "class", found.by_class, found),
+            _sums("teams", "Spend by team", "team", found.by_team, found, lead=_of("owner.team")),
+            _sums(
+                "services",
+                "Spend by service",
+                "service",
+                found.by_service,
+                found,
+                lead=_of("service.name"),
+            ),
+            _sums("classes", "By class", "class", found.by_class, found, lead=_of_class),
         ],
-        pairs=_pairs(found.pairs, priced=priced),
+        pairs=_pairs(found.pairs, priced=priced, last=WHOLE if settings.lifetime else "7d"),
         lifetime=settings.lifetime,
         trend=_trend(found, priced=priced),
         budgets=budgets.table(budgets.states(asked, month), month, "budgets"),
@@ -102,7 +112,41 @@ def _provenance(found: Summary, asked: Asked) -> Provenance:
     )
 
 
-def _sums(name: str, title: str, label: str, amounts: Mapping[str, Amount], found: Summary) -> Grid:
+def _of(key: str) -> Callable[[str], str]:
+    """Return what leads from a sender's name to its charges."""
+    return lambda name: "" if name == OTHER else _sent(ladder.OVERVIEW, {key: name}, WHOLE)
+
+
+def _of_class(kind: str) -> str:
+    """Return where the charges of a class are; `unknown` holds what has no class, of many paths."""
+    paths = [path for path, name in CLASSES.items() if name == kind]
+    return _sent(ladder.OVERVIEW, {"path": paths[0]}, WHOLE) if paths else ""
+
+
+def _of_pair(pair: Pair, last: str) -> str:
+    if pair.service == OTHER:
+        return ""
+    zones = {
+        "source.cloud.availability_zone": pair.src_zone,
+        "destination.cloud.availability_zone": pair.dst_zone,
+    }
+    return _sent(CONVERSATIONS, {"service.name": pair.service, **zones}, last)
+
+
+def _sent(page: str, values: Mapping[str, str], last: str) -> str:
+    """Return the address of what senders with these values sent."""
+    return address(page, Question(filter=terms.held("", values), attribute_by="source", last=last))
+
+
+def _sums(
+    name: str,
+    title: str,
+    label: str,
+    amounts: Mapping[str, Amount],
+    found: Summary,
+    *,
+    lead: Callable[[str], str],
+) -> Grid:
     """Return one of the summary's maps, dearest first, then by bytes."""
     priced, whole = found.prices is not None, found.total
     ranked = sorted(amounts.items(), key=lambda pair: (-pair[1].usd, -pair[1].bytes, pair[0]))
@@ -110,7 +154,7 @@ def _sums(name: str, title: str, label: str, amounts: Mapping[str, Amount], foun
     for word, amount in ranked:
         part = (amount.usd, whole.usd) if priced else (amount.bytes, whole.bytes)
         cells = (
-            Cell(text=word),
+            Cell(text=word, href=lead(word)),
             _dollars(amount.usd, priced=priced),
             Cell(text=share(*part), number=True, bar=grid.part(*part)),
             _bytes(amount.bytes),
@@ -130,7 +174,7 @@ def _sums(name: str, title: str, label: str, amounts: Mapping[str, Amount], foun
     )
 
 
-def _pairs(pairs: tuple[Pair, ...], *, priced: bool) -> Grid:
+def _pairs(pairs: tuple[Pair, ...], *, priced: bool, last: str) -> Grid:
     return Grid(
         id="pairs",
         title="Chatty pairs",
@@ -145,7 +189,7 @@ def _pairs(pairs: tuple[Pair, ...], *, priced: bool) -> Grid:
         rows=tuple(
             Row(
                 cells=(
-                    Cell(text=pair.service),
+                    Cell(text=pair.service, href=_of_pair(pair, last)),
                     Cell(text=f"{pair.src_zone} \N{RIGHTWARDS ARROW} {pair.dst_zone}"),
                     Cell(text=pair.kind),
                     Cell(

@@ -100,8 +100,8 @@ def _incidents(asked: Asked) -> list[Shown]:
 
 
 def _last(incident: Incident) -> str:
-    """Return who moved it last, and why."""
-    if not incident.changes:
+    """Return who moved it last, and why; that it was opened is known."""
+    if len(incident.changes) < 2:
         return ""
     change = incident.changes[-1]
     return f"{change.state} by {change.who}" + (f": {change.reason}" if change.reason else "")

@@ -32,10 +32,11 @@ MOST = 200_000  # rows of a file
 
 
 class File(Struct, frozen=True):
-    """A file to download."""
+    """A file to download; a text can be copied too."""
 
     label: str
     href: str
+    is_text: bool
 
 
 class Text(Struct, frozen=True):
@@ -67,7 +68,8 @@ def same(request: Request, asked: Asked, page: str) -> Same:
         texts.append(Text("sql", "SQL", sql))
     return Same(
         files=[
-            File(label, address(f"{PATH}.{form}", pinned)) for form, (label, _) in FORMS.items()
+            File(label, address(f"{PATH}.{form}", pinned), is_text=form != "parquet")
+            for form, (label, _) in FORMS.items()
         ],
         texts=texts,
         share=address(page, pinned),
