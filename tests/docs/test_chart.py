@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.resolve import kube_apiserver
 
 from flowcost.agent.apiserver import COLLECTIONS
 from flowcost.agent.capture import DEFAULT_PINS
@@ -119,3 +120,19 @@ def test_with_a_server_it_posts_there_and_asks_the_cluster_nothing():
         assert str(Path(words[name]).parent) in mounts
     assert "ClusterRole" not in found
     assert not found["ServiceAccount"]["automountServiceAccountToken"]
+
+
+@pytest.mark.skipif(bool(kube_apiserver.missing()), reason=kube_apiserver.missing() or "-")
+def test_a_real_api_server_takes_every_object_as_it_is_written():
+    paths = {
+        "ServiceAccount": "/api/v1/namespaces/flowcost/serviceaccounts",
+        "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+        "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+        "DaemonSet": "/apis/apps/v1/namespaces/flowcost/daemonsets",
+    }
+    with kube_apiserver.running() as cluster:
+        cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": "flowcost"}})
+        for kind, one in objects(RENDERED.read_text()).items():
+            cluster.call("POST", f"{paths[kind]}?fieldValidation=Strict", one)
+        made = cluster.call("GET", paths["DaemonSet"])["items"]
+    assert [one["metadata"]["name"] for one in made] == ["flowcost-agent"]
