@@ -157,6 +157,14 @@ def test_without_prices_it_is_volume_only(ask, example):
     assert not {"pricing_source", "pricing_as_of", "pricing_license"} & found.keys()
 
 
+def test_without_prices_no_budget_is_exceeded(ask, shop):
+    exceeded = {each["name"] for each in ask(shop)["budgets"] if each["exceeded"]}
+    assert exceeded
+    for each in ask(shop, cost=Settings(prices=None))["budgets"]:
+        assert (each["spent_usd"], each["exceeded"]) == (0, False)
+        assert each["monthly_usd"] > 0
+
+
 def test_without_zones_everything_is_unknown_and_unpriced(ask, tmp_path):
     declared = '[[network]]\ncidr = "10.0.1.0/24"\nservice.name = "checkout"\n'
     flows = (("eni-a", "10.0.1.5", "10.0.2.9", 1 << 20), ("eni-a", "10.0.1.5", "8.8.8.8", 5))

@@ -33,3 +33,32 @@ def test_a_good_row_is_a_flow(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text(f"{HEADER}\n{ROW}\n")
     assert flow_csv.read(path)["bytes"].to_pylist() == [5]
+
+
+def test_a_sampled_row_is_scaled_once(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = [ROW.replace(",5", end) for end in (",1500,2,64", ",1500,2,", ",1500,2,1")]
+    path.write_text("\n".join((f"{HEADER},packets,sampling_rate", *rows, "")))
+    found = flow_csv.read(path)
+    assert found["bytes"].to_pylist() == [96_000, 1500, 1500]
+    assert found["packets"].to_pylist() == [128, 2, 2]
+    assert found["sampled"].to_pylist() == [64, 1, 1]
+    assert "sampling_rate" not in found.column_names
+
+
+@pytest.mark.parametrize(
+    ("rate", "sampled", "what"),
+    [
+        ("0", "1", "0 is out of range"),
+        ("-64", "1", "-64 is out of range"),
+        ("half", "1", "half"),
+        ("64", "64", "a rate was applied already"),
+        ("2000000000", "1", "bytes is out of range"),
+    ],
+)
+def test_a_rate_that_cannot_be_is_named(tmp_path, rate, sampled, what):
+    path = tmp_path / "a.csv"
+    row = ROW.replace(",5", f",{1 << 40},{rate},{sampled}")
+    path.write_text(f"{HEADER},sampling_rate,sampled\n{row}\n")
+    with pytest.raises(SourceError, match=rf"row 2: sampling_rate: .*{what}"):
+        flow_csv.read(path)

@@ -2,6 +2,9 @@
 
 The format of scenarios and of hand-made input. Unlike a provider's logs it is written by people
 for Flowcost, so a bad value is the operator's error, named by file, row and field.
+
+A sampled row says how many packets each of its own stands for, `sampling_rate`: it is scaled here,
+once, and `sampled` keeps the rate that was applied.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ _REQUIRED = (
     "remote_address",
     "bytes",
 )
+_RATE = "sampling_rate"
+_SCALED = ("bytes", "packets", "retransmitted_bytes")
 DEFAULTS: dict[str, Value] = {
     "tenant": "demo",
     "observer": "sensor",
@@ -76,7 +81,7 @@ def _rows(path: Path, columns: dict[str, Column]) -> list[dict[str, Value]]:
         reader = csv.DictReader(handle)
         header = reader.fieldnames or ()
         missing = [name for name in _REQUIRED if name not in header]
-        unknown = [name for name in header if name not in columns]
+        unknown = [name for name in header if name not in columns and name != _RATE]
         if missing or unknown:
             what = f"missing column {missing[0]}" if missing else f"unknown column {unknown[0]}"
             raise SourceError(
@@ -98,6 +103,10 @@ def _row(
             row[name] = _value(column, text)
         except (ValueError, OverflowError) as error:
             raise SourceError(f"{path}: row {number}: {name}: {error}") from None
+    try:
+        _scale(row, (raw.get(_RATE) or "").strip())
+    except ValueError as error:
+        raise SourceError(f"{path}: row {number}: {_RATE}: {error}") from None
     try:
         _check_window(row)
     except ValueError as error:
@@ -127,6 +136,24 @@ def _value(column: Column, text: str) -> Value:
     if name in _CHOICES and text not in _CHOICES[name]:
         raise ValueError(f"{text!r} is not one of {', '.join(_CHOICES[name])}")
     return text
+
+
+def _scale(row: dict[str, Value], text: str) -> None:
+    """Scale a sampled row; one without a rate is as it was counted."""
+    rate = int(text or 1)
+    if not 1 <= rate < 1 << 31:
+        raise ValueError(f"{rate} is out of range")
+    if rate == 1:
+        return
+    if row["sampled"] != 1:
+        raise ValueError("sampled says that a rate was applied already")
+    row["sampled"] = rate
+    for name in _SCALED:
+        counted = row[name]
+        assert isinstance(counted, int)  # noqa: S101 - narrows the type; `_value` made it so
+        if counted * rate >= 1 << 63:
+            raise ValueError(f"{name} is out of range")
+        row[name] = counted * rate
 
 
 def _check_window(row: dict[str, Value]) -> None:

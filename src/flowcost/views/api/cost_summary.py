@@ -61,7 +61,8 @@ class SummaryBudget(Struct, frozen=True, kw_only=True):
 class CostSummary(Struct, frozen=True, kw_only=True):
     """Traffic at one price per GiB and class, each transmission once (`basis` per_leg).
 
-    Totals are sums over `by_class`. Without a price table `priced` is false and every usd is 0.
+    Totals are sums over `by_class`. Without a price table `priced` is false, every usd is 0 and
+    no budget is exceeded; `/v1/budgets` has what the ledger's rates say.
     `chatty_window` says over which time pairs are counted. `data_since` is null until the first
     flow.
     """
@@ -147,8 +148,8 @@ def _shown(found: Summary, budgets: list[BudgetState], now: datetime, window: st
                 kind=each.kind,
                 name=each.name,
                 monthly_usd=usd(each.limit),
-                spent_usd=usd(each.spent),
-                exceeded=each.exceeded,
+                spent_usd=usd(each.spent if prices else 0),
+                exceeded=each.exceeded and prices is not None,
             )
             for each in sorted(budgets, key=lambda one: (one.kind, one.name))
         ],
