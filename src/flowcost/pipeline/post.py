@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SUM = """
 CREATE OR REPLACE TEMP TABLE summed AS
 SELECT n.period, n.label, f.fired_no, b.via, b.account, b.answers,
-       NOT (b.at_gateway AND n.sensor) AS carries,
+       NOT (b.at_gateway AND n.sensor) AND NOT b.carried_elsewhere AS carries,
        CASE WHEN f.mirrored THEN r.party ELSE n.party END AS near,
        CASE WHEN f.mirrored THEN n.party ELSE r.party END AS far,
        sum(b.bytes)::BIGINT AS bytes, sum(b.packets)::BIGINT AS packets
