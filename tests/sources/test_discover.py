@@ -1,13 +1,10 @@
-"""Which files there are, and what their rows show where no inventory helps."""
+"""Which files there are."""
 
 import pytest
 
 from flowcost.errors import SourceError
-from flowcost.sources import discover, infer
-from flowcost.sources.knowledge import Knowledge
-from flowcost.sources.report import Fate
+from flowcost.sources import discover
 from tests.sources.logs import ROW, read, rows, write_parquet, write_text
-from tests.sources.test_nat import NINE
 
 NAME = "123456789010_vpcflowlogs_us-east-1_{}_20261005T1200Z_{}.log.gz"
 EGRESS = {"flow-direction": "egress"}
@@ -61,15 +58,3 @@ def test_copies_of_one_object_are_read_once(tmp_path):
 def test_a_path_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(SourceError, match="no such file"):
         list(discover.local(tmp_path / "nothing"))
-
-
-@pytest.mark.parametrize("write", [write_text, write_parquet])
-def test_nat_gateways_are_inferred_from_their_rows(tmp_path, write):
-    path = tmp_path / ("a.log" if write is write_text else "a.parquet")
-    write(path, NINE)
-    files = list(discover.local(path))
-    gateways = infer.nat_gateways(files)
-    assert [(g.id, len(g.addresses)) for g in gateways] == [("eni-n", 1)]
-    flows, report = read(path, Knowledge(gateways=gateways))
-    assert sum(flow["bytes"] for flow in flows) / (1 << 30) == 6.00
-    assert report.tally(Fate.TRANSIT).bytes == 2 << 30

@@ -147,3 +147,26 @@ def test_a_private_gateway_between_private_networks_is_oriented_by_translation(t
         ("receive", "10.0.1.5", "192.168.7.7", 2 * GIB),
         ("transmit", "10.0.1.5", "192.168.7.7", 1 * GIB),
     ]
+
+
+@pytest.mark.parametrize("write", [write_text, write_parquet])
+def test_a_gateway_that_no_inventory_names_is_a_finding_and_never_booked_as_one(tmp_path, write):
+    path = tmp_path / ("a.log" if write is write_text else "a.parquet")
+    flows, report = read(write(path, NINE))
+    assert {flow["observer_type"] for flow in flows} == {"interface"}
+    [finding] = [f for f in findings([report]) if f.code == "nat-gateway-not-known"]
+    assert (finding.subject, finding.count, finding.bytes) == ("eni-n", 3, 6 * GIB)
+    assert "describe-nat-gateways" in finding.hint
+    twice = [f for f in findings([report, report]) if f.code == "nat-gateway-not-known"]
+    assert [f.bytes for f in twice] == [12 * GIB]
+
+
+def test_what_is_known_or_only_passes_packets_on_is_no_unknown_gateway(tmp_path):
+    path = write_text(tmp_path / "a.log", NINE)
+    assert read(path, KNOWN)[1].nat_like == {}
+    assert read(path, nat_filter="simple")[1].nat_like == {}
+    only_passing = write_text(tmp_path / "b.log", NINE[8:])
+    assert read(only_passing)[1].nat_like == {}
+    # An instance that forwards is not the provider's gateway.
+    appliance = write_text(tmp_path / "c.log", [{**row, "instance-id": "i-1"} for row in NINE])
+    assert read(appliance)[1].nat_like == {}

@@ -5,8 +5,8 @@ log, then exporter. A gateway's own log is booked for a client unless the client
 already saw the flow leave through that gateway; where the client has a sensor, the gateway's row
 adds the gateway's meters and not the bytes again. A transit gateway on the way to a NAT gateway
 sees the client's bytes too, and on the way back as if the far end were the sender: where a sensor
-of the client or the NAT gateway's log has them, it adds its own meters only. The rest is a cross-check: kept apart, counted,
-never summed.
+of the client or the NAT gateway's log has them, it adds its own meters only. The rest is a
+cross-check: kept apart, counted, never summed.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def book(con: DuckDBPyConnection) -> None:
     `counts`: is booked; `explained`: on a gateway's row, the client's sensor knows its way to the
     far end; `transit_seen`: on a gateway's row, a transit gateway's own log holds the way to the
     client; `carried_elsewhere`: on a transit gateway's row, the bytes are there already, at the
-    client's sensor or in the log of its NAT gateway, and only the meters are new. `nears` and `fars` get `sensor`: that end has one in the hour.
+    client's sensor or in the log of its NAT gateway, and only the meters are new. `nears` and
+    `fars` get `sensor`: that end has one in the hour.
     """
     con.execute(SENSE)
     con.execute(BOOK)

@@ -9,7 +9,7 @@ import msgspec
 from flowcost.sources.aggregate import Aggregation
 from flowcost.sources.code import BROKEN, NO_BYTES, NODATA, SKIPDATA, bits
 from flowcost.sources.grouped import Grouped
-from flowcost.sources.oriented import FATE_NUMBERS, FATES
+from flowcost.sources.oriented import FATE_NUMBERS, FATES, Oriented
 from flowcost.sources.report import Fate, FileReport, Tally
 
 if TYPE_CHECKING:
@@ -41,9 +41,16 @@ QUALIFY row_number() OVER (PARTITION BY part ORDER BY src, dst) <= {SAMPLES} ORD
 
 
 def account(
-    con: DuckDBPyConnection, reports: list[FileReport], work: Aggregation, groups: Grouped
+    con: DuckDBPyConnection, reports: list[FileReport], work: Aggregation, oriented: Oriented
 ) -> None:
     """Add the rows of one piece to the reports of their files."""
+    groups = oriented.grouped
+    for like in oriented.nat_like:
+        before = reports[like.part]
+        total = before.nat_like.get(like.interface, Tally()) + like.tally
+        reports[like.part] = msgspec.structs.replace(
+            before, nat_like={**before.nat_like, like.interface: total}
+        )
     external = FATE_NUMBERS[Fate.CROSS_CHECK]
     for part, fate, rows, size, translated, at_nat in con.execute(_ORIENTED).fetchall():
         before = reports[part]

@@ -197,7 +197,7 @@ class Kernel:
                 sources=[file.source for file in work.files],
             )
         )
-        account(self.con, work.reports, grouping, groups)
+        account(self.con, work.reports, grouping, oriented)
 
     def _changes_in(self, piece: Piece) -> pa.Table | None:
         """Return the changes that fall into the hours of a piece, as it spells addresses."""

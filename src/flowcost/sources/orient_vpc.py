@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from flowcost.sources.code import FLOW, REJECT, bits
 from flowcost.sources.knowledge import Face, Index, Role
+from flowcost.sources.nat_like import nat_like
 from flowcost.sources.oriented import (
     DESTINATION,
     FATE_NUMBERS,
@@ -167,6 +168,8 @@ def create_vpc(
         con.execute(f"CREATE OR REPLACE TEMP TABLE sided AS {_sided(simple=simple)}")
         query = _judged(simple=simple, packet_ends=packet_ends, instances=instances)
         con.execute(f"INSERT INTO oriented BY NAME {query}")
+        if packet_ends and instances and not simple:
+            result.nat_like = nat_like(con, result.grouped.contexts)
     for name in ("contexts", "own", "addresses"):
         con.unregister(name)
 
@@ -199,7 +202,7 @@ def _sided(*, simple: bool) -> str:
 WITH shared AS ({_SHARED}),
 rows AS (
     SELECT g.*, {PART_NO} AS part, {TRANSLATED} AS translated,
-           c.role, c.direction, c.known, c.managed, c.own_address, c.at_nat, h.shared,
+           c.observer, c.role, c.direction, c.known, c.managed, c.own_address, c.at_nat, h.shared,
            s.valid AND d.valid AS valid, s.private AS src_private, d.private AS dst_private,
            own_src.context IS NOT NULL AS own_src, own_dst.context IS NOT NULL AS own_dst
     FROM groups g JOIN contexts c ON c.id = g.context

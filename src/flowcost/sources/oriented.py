@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flowcost.sources.grouped import Grouped
+from flowcost.sources.nat_like import NatLike
 from flowcost.sources.report import Fate
 
 if TYPE_CHECKING:
@@ -25,12 +26,14 @@ class Oriented:
         addresses: texts; `packed` their 16 bytes, None where a text is no address.
         via: for each context, the gateway its rows were seen at.
         at_gateway: for each context, whether its observer is a NAT gateway.
+        nat_like: interfaces that act as NAT gateways and are in no inventory.
     """
 
     grouped: Grouped
     packed: list[bytes | None]
     via: list[str]
     at_gateway: list[bool]
+    nat_like: list[NatLike] = field(default_factory=list)
 
 
 def register_addresses(con: DuckDBPyConnection, result: Oriented, private: list[bool]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
 from msgspec import Struct, field
@@ -54,6 +54,7 @@ class FileReport(Struct, frozen=True, kw_only=True):
         translated_bytes: bytes of status-OK rows whose packet address differs from the logged one
             at either end, whatever the action or interface: the simple NAT filter's sum.
         external_bytes: bytes of a NAT gateway's outer legs, the second sight of the booked ones.
+        nat_like: interfaces in no inventory that act as NAT gateways, with their clients' legs.
         samples: up to a few broken rows, as read.
         error: why the file was not read at all; then nothing of it was booked.
     """
@@ -70,6 +71,7 @@ class FileReport(Struct, frozen=True, kw_only=True):
     fields: int = 0
     translated_bytes: int = 0
     external_bytes: int = 0
+    nat_like: dict[str, Tally] = field(default_factory=dict)
     samples: tuple[str, ...] = ()
     error: str = ""
 
@@ -114,7 +116,7 @@ _EXPLAINED = {
 }
 
 
-def findings(reports: Iterable[FileReport]) -> list[Finding]:
+def findings(reports: Sequence[FileReport]) -> list[Finding]:
     """Return the findings of many files, one per kind of trouble, ordered by code."""
     totals: dict[Fate, Tally] = {}
     samples: dict[Fate, str] = {}
@@ -164,4 +166,27 @@ def findings(reports: Iterable[FileReport]) -> list[Finding]:
         )
         for name, rows in sorted(unknown.items())
     )
+    result.extend(_nat_like(reports))
     return sorted(result, key=lambda finding: (finding.code, finding.subject))
+
+
+def _nat_like(reports: Iterable[FileReport]) -> Iterator[Finding]:
+    """Yield a finding per interface that acts as a NAT gateway and is in no inventory."""
+    totals: dict[str, Tally] = {}
+    files: dict[str, str] = {}
+    for report in reports:
+        for name, tally in report.nat_like.items():
+            totals[name] = totals.get(name, Tally()) + tally
+            files.setdefault(name, report.path)
+    for name, tally in totals.items():
+        yield Finding(
+            code="nat-gateway-not-known",
+            severity="warning",
+            subject=name,
+            count=tally.rows,
+            bytes=tally.bytes,
+            sample=files[name],
+            hint="these rows look like clients' behind a NAT gateway, which no inventory names, so "
+            "they are not booked to them: add describe-nat-gateways and describe-network-"
+            "interfaces, or a [[gateway]] in declared.toml, and run with --again",
+        )
