@@ -2,11 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
+from msgspec.structs import replace
+
 from flowcost.address import pack
 from flowcost.model import EndKind, Identity
 from flowcost.pipeline.sightings import Sighting, lay
 from flowcost.resolve import ALWAYS, Claim, Layer, ServiceClaim, timeline
 from flowcost.resolve.lookup import lookup
+from flowcost.resolve.plans import plans_of
 
 HOUR = datetime(2026, 11, 20, 10, tzinfo=UTC)
 END = HOUR + timedelta(hours=1)
@@ -91,9 +94,46 @@ def test_an_address_that_pods_share_is_their_nodes():
     assert {one.k8s_pod_uid for one in laid.unplaced} == {"proxy", "exporter"}
 
 
-def test_one_address_in_two_clusters_is_nobodys():
-    twice = [seen("a", cluster="one"), seen("b", cluster="two")]
-    assert who([], twice, at(10)) == Identity()
+def in_cluster(name, uid):
+    return replace(pod(uid), k8s_cluster_name=name)
+
+
+def met_in(cluster, layers, sightings, moment):
+    laid = lay(layers, sightings, HOUR, [IP])
+    plans = plans_of(cluster=cluster)
+    return lookup(timeline.build(laid.layers), IP, moment, plans).k8s_pod_uid
+
+
+def test_one_address_in_two_clusters_is_each_ones_own_and_nobodys_elsewhere():
+    twice = [
+        seen("a", 10, 40, cluster="one", identity=in_cluster("one", "a")),
+        seen("b", 20, 50, cluster="two", identity=in_cluster("two", "b")),
+    ]
+    for minute in (0, 30, 59):
+        assert met_in("one", [], twice, at(minute)) == "a"
+        assert met_in("two", [], twice, at(minute)) == "b"
+        assert met_in("", [], twice, at(minute)) == ""
+        assert met_in("three", [], twice, at(minute)) == ""
+
+
+def test_an_address_that_moves_from_one_cluster_to_another_is_in_one_at_a_time():
+    moved = [
+        seen("a", 0, 20, cluster="one", identity=in_cluster("one", "a")),
+        seen("b", 31, 60, cluster="two", identity=in_cluster("two", "b")),
+    ]
+    for cluster in ("one", "two", "three", ""):
+        assert [met_in(cluster, [], moved, at(minute)) for minute in (10, 25, 40)] == [
+            "a",
+            "a",
+            "b",
+        ]
+
+
+def test_a_node_of_one_cluster_leaves_anothers_pod_its_address():
+    node = Identity(kind=EndKind.COMPUTE, k8s_cluster_name="one", k8s_node_name="node-a")
+    sightings = [seen("b", cluster="two", identity=in_cluster("two", "b"))]
+    assert met_in("two", [kubernetes(claim(node))], sightings, at(10)) == "b"
+    assert met_in("one", [kubernetes(claim(node))], sightings, at(10)) == ""
 
 
 def test_claims_that_contradict_each_other_stay_contradicting():

@@ -15,6 +15,7 @@ from flowcost.model import EndKind
 from flowcost.resolve import inventory
 from flowcost.resolve.kubernetes_resources import RESOURCES
 from flowcost.resolve.lookup import lookup
+from flowcost.resolve.plans import plans_of
 from flowcost.resolve.timeline import build
 from tests.resolve import aws_world
 
@@ -70,8 +71,8 @@ def resolved(directory: Path):
     return build(inventory.read(directory, published=False))
 
 
-def who(directory: Path, address: str, at=AT):
-    return lookup(resolved(directory), pack(address), at)
+def who(directory: Path, address: str, at=AT, plans=()):
+    return lookup(resolved(directory), pack(address), at, plans)
 
 
 def test_a_pod_on_an_interface_address_gets_its_place_from_there(tmp_path):
@@ -253,14 +254,16 @@ def test_a_reused_address_changes_hands_when_the_next_pod_starts(tmp_path):
     assert not resolved(tmp_path).findings
 
 
-def test_two_clusters_that_share_a_pod_range_leave_the_pod_unknown_and_say_so(tmp_path):
+def test_two_clusters_that_share_a_pod_range_have_each_its_own_pod_and_say_so(tmp_path):
     for cluster in ("blue", "green"):
         write(tmp_path, cluster=cluster, pods=[pod(cluster, "10.244.0.5", uid=cluster)])
     found = who(tmp_path, "10.244.0.5")
     assert (found.k8s_pod_name, found.k8s_cluster_name) == ("", "")
     assert found.k8s_namespace_name == "shop"
+    for cluster in ("blue", "green"):
+        assert who(tmp_path, "10.244.0.5", plans=plans_of(cluster=cluster)).k8s_pod_name == cluster
     (finding,) = resolved(tmp_path).findings
-    assert finding.code == "contradicting-identities"
+    assert finding.code == "overlapping-address-plans"
     assert finding.sample == "10.244.0.5"
 
 

@@ -17,6 +17,7 @@ from flowcost.errors import FlowcostError, InventoryError
 from flowcost.model import EndKind, GatewayKind, Identity
 from flowcost.resolve import ALWAYS, FOREVER, PRECEDENCE, Claim, Gateway, Layer, Route
 from flowcost.resolve.lookup import lookup, route, route_from
+from flowcost.resolve.plans import plans_of
 from flowcost.resolve.timeline import build
 from flowcost.schema import IDENTITY_FIELDS
 
@@ -107,6 +108,7 @@ def test_two_networks_with_one_address_plan_leave_what_differs_unknown_and_say_s
     ]
     assert who(layers, "10.0.0.1") == Identity(stage="prod")
     (finding,) = build(layers).findings
+    assert finding.code == "overlapping-address-plans"
     assert finding.subject == "cloud_account_id, cloud_vpc_id"
 
 
@@ -188,6 +190,7 @@ VALUES = {
     "cloud_vpc_id": st.sampled_from(["", "", "vpc-a", "vpc-b"]),
     "cloud_service": st.sampled_from(["", "S3"]),
     "owner_team": st.sampled_from(["", "a", "b"]),
+    "k8s_cluster_name": st.sampled_from(["", "", "blue", "green"]),
     "k8s_pod_name": st.sampled_from(["", "x", "y"]),
 }
 
@@ -215,7 +218,36 @@ LAYERS = st.lists(
 )
 
 
-def brute_force(layers: list[Layer], address: bytes, at) -> Identity:
+OBSERVERS = [{}] + [
+    {"cluster": cluster, "vpc": vpc}
+    for cluster in ("", "blue", "green", "red")
+    for vpc in ("", "vpc-a", "vpc-b", "vpc-c")
+]
+
+
+def met(ranked: dict[tuple[int, int], list[Identity]], cluster: str = "", vpc: str = ""):
+    """What an observer meets of all that is claimed of a point."""
+    everything = [(rank, one) for rank, group in ranked.items() for one in group]
+    clusters = {one.k8s_cluster_name for _, one in everything} - {""}
+    vpcs = {one.cloud_vpc_id for _, one in everything} - {""}
+    if len(clusters) > 1 and cluster in clusters:
+        closest = min(size for (size, _), one in everything if one.k8s_cluster_name == cluster)
+        kept = [
+            (rank, one)
+            for rank, one in everything
+            if one.k8s_cluster_name in ("", cluster) or rank[0] < closest
+        ]
+    elif len(vpcs) > 1 and vpc in vpcs:
+        kept = [(rank, one) for rank, one in everything if one.cloud_vpc_id in ("", vpc)]
+    else:
+        kept = everything
+    found: dict[tuple[int, int], list[Identity]] = {}
+    for rank, one in kept:
+        found.setdefault(rank, []).append(one)
+    return found
+
+
+def brute_force(layers: list[Layer], address: bytes, at, **observer: str) -> Identity:
     """The documented rule, read word by word for one point."""
     ranked: dict[tuple[int, int], list[Identity]] = {}
     for layer in layers:
@@ -225,7 +257,7 @@ def brute_force(layers: list[Layer], address: bytes, at) -> Identity:
                 rank = (size, PRECEDENCE.index(layer.source))
                 ranked.setdefault(rank, []).append(one.identity)
     answer: dict[str, str] = {}
-    for _, tied in sorted(ranked.items()):
+    for _, tied in sorted(met(ranked, **observer).items()):
         group = tied
         if "cloud_vpc_id" in answer:
             group = [one for one in tied if one.cloud_vpc_id in ("", answer["cloud_vpc_id"])]
@@ -255,19 +287,29 @@ def test_every_point_equals_brute_force(layers):
 
 
 @settings(max_examples=150, deadline=None)
+@given(LAYERS, st.sampled_from(OBSERVERS))
+def test_every_point_met_by_an_observer_equals_brute_force(layers, observer):
+    resolution, plans = build(layers), plans_of(**observer)
+    for address, at in points():
+        found = lookup(resolution, address, at, plans)
+        assert found == brute_force(layers, address, at, **observer)
+
+
+@settings(max_examples=150, deadline=None)
 @given(LAYERS, st.randoms())
 def test_intervals_are_disjoint_sorted_and_independent_of_order(layers, shuffled):
     resolution = build(layers)
-    hosts = [(one.address, one.valid_from, one.valid_to) for one in resolution.hosts]
-    assert hosts == sorted(hosts)
-    for (address, start, end), (after, begin, _) in pairwise(hosts):
-        assert start < end
-        assert address < after or end <= begin
-    for one, two in pairwise(resolution.ranges):
-        if (one.first, one.last) == (two.first, two.last):
-            assert one.valid_to <= two.valid_from
-        else:
-            assert one.last < two.first
+    for known in resolution.everywhere():
+        hosts = [(one.address, one.valid_from, one.valid_to) for one in known.hosts]
+        assert hosts == sorted(hosts)
+        for (address, start, end), (after, begin, _) in pairwise(hosts):
+            assert start < end
+            assert address < after or end <= begin
+        for one, two in pairwise(known.ranges):
+            if (one.first, one.last) == (two.first, two.last):
+                assert one.valid_to <= two.valid_from
+            else:
+                assert one.last < two.first
     mixed = [
         Layer(source=layer.source, claims=tuple(shuffled.sample(layer.claims, len(layer.claims))))
         for layer in shuffled.sample(layers, len(layers))

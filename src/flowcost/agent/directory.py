@@ -19,8 +19,9 @@ from flowcost.address import Scope
 from flowcost.agent.identity import World
 from flowcost.classify.facts import Way
 from flowcost.model import Identity, VpcRelation
-from flowcost.resolve import HostInterval, RangeInterval, Route
+from flowcost.resolve import HostInterval, Known, RangeInterval, Route
 from flowcost.resolve.lookup import has_table
+from flowcost.resolve.plans import plans_of
 
 REMEMBERED = 200_000  # addresses; an internet-facing node meets ever new ones
 
@@ -46,16 +47,15 @@ class Directory:
         self.peers: list[Peer] = []
         resolution = world.resolution
         self._identities = resolution.identities
-        self._hosts = {one.address: one.identity_id for one in _valid(resolution.hosts, at)}
-        ranges = list(_valid(resolution.ranges, at))
-        self._range_starts = [one.first for one in ranges]
-        self._ranges = ranges
         self._gateways = {
             one.id: one.identity
             for one in resolution.gateways
             if one.valid_from <= at < one.valid_to
         }
         node = world.node
+        plans = plans_of(cluster=node.k8s_cluster_name, vpc=node.cloud_vpc_id)
+        own = (resolution.plans[plan] for plan in plans if plan in resolution.plans)
+        self._known = [_Holders(known, at) for known in (*own, resolution)]
         scopes = (node.cloud_subnet_id, node.cloud_vpc_id)
         scope = next((one for one in scopes if one and has_table(resolution, one)), "")
         routes = [one for one in _valid(resolution.routes, at) if one.scope == scope]
@@ -87,11 +87,11 @@ class Directory:
         return self._identities[self._identity_id(packed)]
 
     def _identity_id(self, packed: bytes) -> int:
-        found = self._hosts.get(packed)
-        if found is None:
-            place = _covering(self._range_starts, self._ranges, packed)
-            found = self._ranges[place].identity_id if place >= 0 else 0
-        return found
+        for known in self._known:
+            found = known.of(packed)
+            if found is not None:
+                return found
+        return 0
 
     def _way(self, place: int) -> Way:
         if place < 0:
@@ -105,6 +105,23 @@ class Directory:
             device=device,
             device_vpc=VpcRelation.OTHER if foreign else VpcRelation.SAME,
         )
+
+
+class _Holders:
+    """Who has which address at one instant."""
+
+    def __init__(self, known: Known, at: datetime) -> None:
+        self._hosts = {one.address: one.identity_id for one in _valid(known.hosts, at)}
+        self._ranges = list(_valid(known.ranges, at))
+        self._starts = [one.first for one in self._ranges]
+
+    def of(self, packed: bytes) -> int | None:
+        """Return the id of an address's identity, None if nothing is said of it."""
+        found = self._hosts.get(packed)
+        if found is None:
+            place = _covering(self._starts, self._ranges, packed)
+            return self._ranges[place].identity_id if place >= 0 else None
+        return found
 
 
 def _valid(intervals: Iterable[_I], at: datetime) -> Iterable[_I]:

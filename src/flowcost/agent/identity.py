@@ -86,7 +86,7 @@ def world(
     layer = Layer(
         source="kubernetes",
         claims=tuple(_claims(objects, nodes, cluster, at)),
-        services=tuple(_services(objects.services)),
+        services=tuple(_services(objects.services, cluster)),
     )
     resolution = build((layer, *layers))
     addresses = (
@@ -99,17 +99,17 @@ def world(
         zone_id=place.zone_id or zone_id or given.get(names.get(node_name, ""), ""),
         pods=pods,
         labels=labels,
-        services=services_at(resolution, at),
+        services=services_at(resolution, at, cluster),
         resolution=resolution,
     )
 
 
-def services_at(resolution: Resolution, at: datetime) -> dict[bytes, str]:
-    """Return the names of the virtual addresses that are dialed at `at`."""
+def services_at(resolution: Resolution, at: datetime, cluster: str) -> dict[bytes, str]:
+    """Return the names of the virtual addresses that are dialed in `cluster` at `at`."""
     return {
         claim.address: claim.name
-        for claim in resolution.services
-        if claim.valid_from <= at < claim.valid_to
+        for claim in resolution.services  # those of no cluster come first
+        if claim.cluster in ("", cluster) and claim.valid_from <= at < claim.valid_to
     }
 
 
@@ -240,8 +240,8 @@ def _virtual(service: Service, cluster: str) -> Identity:
     )
 
 
-def _services(services: Sequence[Service]) -> Iterator[ServiceClaim]:
+def _services(services: Sequence[Service], cluster: str) -> Iterator[ServiceClaim]:
     for service in services:
         name = f"{service.metadata.namespace}/{service.metadata.name}"
         for ip in _ips(service):
-            yield ServiceClaim(address=pack(ip), name=name)
+            yield ServiceClaim(address=pack(ip), name=name, cluster=cluster)

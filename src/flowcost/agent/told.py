@@ -148,7 +148,7 @@ def told_world(
         node_address=pack(addresses[0]) if addresses else b"",
         zone_id=place.zone_id or known.node.cloud_availability_zone,
         pods=dict(known.pods),
-        services=services_at(resolution, at),
+        services=services_at(resolution, at, known.cluster),
         resolution=resolution,
     )
 
@@ -177,7 +177,8 @@ def _layer(known: AgentIdentities) -> Layer:
         source="kubernetes",
         claims=tuple(claims),
         services=tuple(
-            ServiceClaim(address=pack(text), name=name) for text, name in known.services.items()
+            ServiceClaim(address=pack(text), name=name, cluster=known.cluster)
+            for text, name in known.services.items()
         ),
     )
 

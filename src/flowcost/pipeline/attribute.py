@@ -16,6 +16,7 @@ from flowcost.pipeline.decide import Decisions, decide
 from flowcost.pipeline.gather import gather
 from flowcost.pipeline.observe import observe
 from flowcost.pipeline.overlap import Overlap
+from flowcost.pipeline.parting import part
 from flowcost.pipeline.partitions import Dimensions, put_hours, rate_rows, verdict_rows
 from flowcost.pipeline.post import post
 from flowcost.pipeline.ways import find_ways
@@ -68,6 +69,7 @@ def attribute(
         LedgerError: a partition cannot be written; hours written before it stand.
     """
     gather(con)
+    part(con, world)
     observe(con, world)
     radix = find_ways(con, world)
     book(con)

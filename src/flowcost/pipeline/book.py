@@ -35,10 +35,10 @@ WHERE n.finest AND o.via > 0 AND o.via IN (SELECT via FROM observations WHERE at
 """
 EXPLAIN = """
 CREATE OR REPLACE TEMP TABLE explained AS
-SELECT DISTINCT n.station, f.address
+SELECT DISTINCT n.station, f.bare
 FROM observations o JOIN nears n USING (near) JOIN fars f USING (far)
-WHERE n.finest AND o.led AND f.address IN (
-    SELECT address FROM fars WHERE far IN (SELECT far FROM observations WHERE at_gateway)
+WHERE n.finest AND o.led AND f.bare IN (
+    SELECT bare FROM fars WHERE far IN (SELECT far FROM observations WHERE at_gateway)
 )
 """
 # Bytes that a transit gateway's own log holds, by the end behind a gateway and its direction.
@@ -75,7 +75,7 @@ FROM observations o
 JOIN nears n USING (near)
 JOIN fars f USING (far)
 LEFT JOIN leaving v ON v.station = n.station AND v.via = o.via
-LEFT JOIN explained x ON x.station = n.station AND x.address = f.address
+LEFT JOIN explained x ON x.station = n.station AND x.bare = f.bare
 LEFT JOIN transited t ON n.observer_type = 'gateway' AND t.station = n.station
     AND t.direction = n.direction
 LEFT JOIN natted s ON s.direction = 'transmit' AND s.station = n.station

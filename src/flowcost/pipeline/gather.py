@@ -50,11 +50,12 @@ _NAMES = ", ".join(CONTEXT)
 # Addresses and hours in which an identity changes; empty in most runs.
 CHANGES = """
 CREATE OR REPLACE TEMP TABLE changing AS
-SELECT DISTINCT address FROM hosts
+SELECT DISTINCT address FROM (FROM hosts UNION ALL SELECT * EXCLUDE (plan) FROM plan_hosts)
 WHERE valid_from <> date_trunc('hour', valid_from) OR valid_to <> date_trunc('hour', valid_to);
 CREATE OR REPLACE TEMP TABLE changing_hours AS
 SELECT DISTINCT date_trunc('hour', edge) AS hour FROM (
     SELECT unnest([valid_from, valid_to]) AS edge FROM ranges
+    UNION ALL SELECT unnest([valid_from, valid_to]) FROM plan_ranges
     UNION ALL SELECT unnest([valid_from, valid_to]) FROM services
 ) WHERE edge <> date_trunc('hour', edge)
 """

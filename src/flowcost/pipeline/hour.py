@@ -218,8 +218,10 @@ def _moved(resolution: Resolution, hour: datetime) -> tuple[set[bytes], list[tup
     def inside(one: object) -> bool:
         return any(hour < getattr(one, edge) < end for edge in ("valid_from", "valid_to"))
 
-    hosts = {host.address for host in resolution.hosts if inside(host)}
-    return hosts, sorted({(one.first, one.last) for one in resolution.ranges if inside(one)})
+    known = resolution.everywhere()
+    hosts = {host.address for each in known for host in each.hosts if inside(host)}
+    ranges = (one for each in known for one in each.ranges if inside(one))
+    return hosts, sorted({(one.first, one.last) for one in ranges})
 
 
 def _logged(con: DuckDBPyConnection, index: Index, agents: str, logs: Logs) -> None:

@@ -18,7 +18,8 @@ def knowledge_of(resolution: Resolution) -> Knowledge:
     # the edge.
     changes = {
         (host.address, ceil(edge.timestamp()))
-        for host in resolution.hosts
+        for known in resolution.everywhere()
+        for host in known.hosts
         for edge in (host.valid_from, host.valid_to)
         if edge.astimezone(UTC) != clock.hour_of(edge)
     }

@@ -2,7 +2,8 @@
 
 Enters: what `gather` leaves, and a `World`. Leaves, beside `gathered`:
 
-- `located`: each distinct address with its scope, family and stretch between route bounds;
+- `located`: each distinct address with its scope, family, stretch between route bounds, and
+  `bare`: its number, but one for all that sensors of one VPC see of it;
 - `ends`: (slot, address) with the party there then;
 - `nears`: each distinct (slot, local address, context) with all that is known of the local end;
 - `fars`: each distinct (slot, remote address, naming) likewise;
@@ -22,6 +23,7 @@ import msgspec
 import pyarrow as pa
 
 from flowcost.model import Identity
+from flowcost.pipeline.parting import identify
 from flowcost.pipeline.world import World, create
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 LOCATE = """
 CREATE OR REPLACE TEMP TABLE located AS
 WITH blocks AS (SELECT DISTINCT first, last FROM ranges)
-SELECT a.number AS address, a.address AS bytes, s.scope, t.stretch,
+SELECT a.number AS address, a.number AS bare, a.address AS bytes, s.scope, t.stretch,
        CASE WHEN b.last >= a.address THEN b.first END AS block,
        CASE WHEN hex(a.address[:12]) = '00000000000000000000FFFF' THEN 4 ELSE 6 END AS family
 FROM addresses a
@@ -99,7 +101,7 @@ WHERE c.dns_name <> '' AND i.dns_name = '' AND i.k8s_pod_name = ''
 
 # Stations are ends as sensors see them: a node's interface, a resource, else the bare address.
 _STATION = """period * 8589934592 + 4294967296
-           + CASE WHEN i.end_no > 0 THEN i.end_no ELSE -e.address END AS station"""
+           + CASE WHEN i.end_no > 0 THEN i.end_no ELSE -l.bare END AS station"""
 NEARS = f"""
 CREATE OR REPLACE TEMP TABLE nears AS
 SELECT e.near, e.slot, e.address, e.context,
@@ -125,7 +127,7 @@ CREATE OR REPLACE TEMP TABLE fars AS
 WITH seen AS (SELECT DISTINCT slot, remote AS address, naming FROM gathered)
 SELECT row_number() OVER ()::INTEGER AS far, e.slot, e.address, e.naming,
        CASE WHEN i.party > 0 THEN i.party ELSE -e.address END AS party,
-       i.place, i.network, i.cluster_no, i.node, l.scope, l.family, l.stretch, i.via,
+       i.place, i.network, i.cluster_no, i.node, l.bare, l.scope, l.family, l.stretch, i.via,
        CASE WHEN i.via > 0 THEN i.account ELSE 0 END AS via_account,
        (i.place::BIGINT << 8) | (l.scope << 5) | l.family AS traits,
        i.cloud_account_id <> '' AS owned, s.{_STATION}
@@ -156,6 +158,7 @@ def observe(con: DuckDBPyConnection, world: World) -> None:
     """Create the tables named above."""
     con.execute(LOCATE)
     con.execute(RESOLVE)
+    identify(con, world)
     con.execute(IDENTIFY)
     _hint(con, world, "local_hints", LOCAL_HINTS, _LOCAL_FIELDS)
     _hint(con, world, "remote_hints", REMOTE_HINTS, ("dns_name",))

@@ -61,12 +61,14 @@ SELECT p.hour, c.tenant, c.cluster, f.provider, f.region, f.usage_type, f.operat
             WHEN f.mirrored AND c.initiator = 'remote' THEN 'local'
             ELSE c.initiator END AS initiator,
        'bytes' AS unit, f.rate_id, f.verdict_id, c.observer_type, c.source,
-       coalesce(d.name, k.answers) AS dialed_service, k.via
+       coalesce(o.name, d.name, k.answers) AS dialed_service, k.via
 FROM kinds k
 JOIN periods p USING (period)
 JOIN labels c USING (label)
 JOIN fired f USING (fired_no)
-LEFT JOIN services d ON d.address = c.dialed_address
+LEFT JOIN services o ON o.cluster <> '' AND o.cluster = c.cluster
+    AND o.address = c.dialed_address AND p.hour >= o.valid_from AND p.hour < o.valid_to
+LEFT JOIN services d ON d.cluster = '' AND d.address = c.dialed_address
     AND p.hour >= d.valid_from AND p.hour < d.valid_to
 ORDER BY k.kind
 """

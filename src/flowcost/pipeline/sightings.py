@@ -9,7 +9,8 @@ inventory missed. Inside one hour:
 - a gap between two pods belongs to the one before it, and before the first to the first: the
   clocks of nodes and of the API server differ, and a connection's end outlives its pod.
 
-Where sightings contradict each other (clusters with one address plan), none of them counts.
+Clusters whose pods have one address at once have an address plan each (`resolve.plans`): what
+they say and see of it is laid over each other cluster by cluster.
 """
 
 from __future__ import annotations
@@ -70,14 +71,16 @@ def read(con: DuckDBPyConnection, paths: Sequence[Path]) -> list[Sighting]:
     if not paths:
         return []
     decoder = msgspec.json.Decoder(Identity)
-    known: dict[str, Identity] = {}
+    known: dict[tuple[str, str], Identity] = {}
     found = []
     for cluster, address, uid, first, last, text in con.execute(
         _READ.format(scan(paths))
     ).fetchall():
-        identity = known.get(text)
+        identity = known.get((cluster, text))
         if identity is None:
-            identity = known[text] = decoder.decode(text)
+            said = decoder.decode(text)
+            identity = replace(said, k8s_cluster_name=said.k8s_cluster_name or cluster)
+            known[cluster, text] = identity
         span = first.replace(tzinfo=UTC), last.replace(tzinfo=UTC)
         found.append(Sighting(cluster, address, uid, *span, identity))
     return found
@@ -127,7 +130,7 @@ class _Overlay:
     def layers(self) -> Iterator[Layer]:
         """Yield the layers, the pods of all of them in one."""
         pods: dict[bytes, list[Claim]] = {address: [] for address in self._seen}
-        nodes: set[bytes] = set()
+        nodes: set[tuple[bytes, str]] = set()
         for layer in self._layers:
             kept = []
             for claim in layer.claims:
@@ -137,18 +140,43 @@ class _Overlay:
                     continue
                 kept.append(claim)
                 if claim.identity.k8s_node_name and claim.first == claim.last:
-                    nodes.add(claim.first)
+                    nodes.add((claim.first, claim.identity.k8s_cluster_name))
             yield replace(layer, claims=tuple(kept), services=self._services(layer.services))
         claims: list[Claim] = []
-        for address, held in pods.items():
-            seen = self._seen.get(address, [])
-            if address not in nodes and _is_shared(seen):
-                claims += self._node(address, seen)
-            claims += self._pods(
-                address, held, [] if address in nodes or _is_shared(seen) else seen
-            )
+        for address, all_held in pods.items():
+            for clusters, held, seen in self._by_plan(address, all_held):
+                of_node = any((address, cluster) in nodes for cluster in clusters)
+                if not of_node and _is_shared(seen):
+                    claims += self._node(address, seen)
+                claims += self._pods(address, held, [] if of_node or _is_shared(seen) else seen)
         self._placed = {claim.identity.k8s_pod_uid for claim in claims}
         yield Layer(source="kubernetes", claims=tuple(claims))
+
+    def _by_plan(
+        self, address: bytes, held: list[Claim]
+    ) -> Iterator[tuple[set[str], list[Claim], list[Sighting]]]:
+        """Yield (clusters, claims, sightings) on an address, by cluster where plans differ."""
+        seen = self._seen.get(address, [])
+        clusters = {claim.identity.k8s_cluster_name for claim in held} | set(map(self._of, seen))
+        parts = [
+            (
+                {cluster},
+                [claim for claim in held if claim.identity.k8s_cluster_name == cluster],
+                [one for one in seen if self._of(one) == cluster],
+            )
+            for cluster in sorted(clusters)
+        ]
+        if len(clusters - {""}) > 1 and _at_once(
+            [spans for part in parts if (spans := _spans(*part[1:]))]
+        ):
+            yield from parts
+        else:
+            yield clusters, held, seen
+
+    def _of(self, one: Sighting) -> str:
+        """Return the cluster of a pod in the words of who knows it, else as its agent's token."""
+        known = self._known.get(one.uid) if one.uid else None
+        return (known.k8s_cluster_name if known else "") or one.cluster
 
     def unplaced(self) -> Iterator[Identity]:
         """Yield the pods that were seen and have no address of their own; after `layers`."""
@@ -164,11 +192,11 @@ class _Overlay:
         return replace(claim, valid_from=start, valid_to=end)
 
     def _services(self, services: Iterable[ServiceClaim]) -> tuple[ServiceClaim, ...]:
-        """Return one name per address for the whole hour: the first that it has in it."""
-        names: dict[bytes, ServiceClaim] = {}
+        """Return one name per address and cluster for the whole hour: the first in it."""
+        names: dict[tuple[bytes, str], ServiceClaim] = {}
         for one in sorted(services, key=lambda one: (one.valid_from, one.name)):
             if one.valid_from < self._end and one.valid_to > self._start:
-                names.setdefault(one.address, one)
+                names.setdefault((one.address, one.cluster), one)
         return tuple(
             replace(one, valid_from=self._start, valid_to=self._end) for one in names.values()
         )
@@ -218,9 +246,26 @@ class _Overlay:
             )
 
 
+def _spans(held: Iterable[Claim], seen: Iterable[Sighting]) -> list[tuple[datetime, datetime]]:
+    """Return when an address was whose, as claims and sightings have it."""
+    spans = [(claim.valid_from, claim.valid_to) for claim in held]
+    return sorted([*spans, *((one.first, one.last) for one in seen)])
+
+
+def _at_once(parts: Sequence[Sequence[tuple[datetime, datetime]]]) -> bool:
+    """Return whether spans of two parts overlap for longer than clocks differ."""
+    edges = sorted((start, end, part) for part, spans in enumerate(parts) for start, end in spans)
+    last: dict[int, datetime] = {}
+    for start, end, part in edges:
+        if any(min(end, until) - start > SHARED for other, until in last.items() if other != part):
+            return True
+        last[part] = max(end, last.get(part, end))
+    return False
+
+
 def _is_shared(seen: Sequence[Sighting]) -> bool:
-    """Return whether an address is no pod's own: the node's, or one in several clusters."""
-    if any(not one.uid for one in seen) or len({one.cluster for one in seen}) > 1:
+    """Return whether an address is no pod's own, but its node's."""
+    if any(not one.uid for one in seen):
         return True
     ordered = sorted(seen, key=lambda one: (one.first, one.uid))
     furthest = None

@@ -41,12 +41,15 @@ FROM found f JOIN routes r ON r.scope_no = f.scope_no AND r.first = f.first
 ANSWER = """
 CREATE OR REPLACE TEMP TABLE answered AS
 WITH asked AS (
-    SELECT n.period, n.address AS local, f.address AS remote, s.name
+    SELECT n.period, n.address AS local, f.address AS remote, coalesce(o.name, s.name) AS name
     FROM met m
     JOIN nears n USING (near)
     JOIN fars f USING (far)
     JOIN contexts c USING (context)
-    LEFT JOIN services s ON s.address = c.dialed_address
+    LEFT JOIN services o ON o.cluster <> '' AND o.cluster = c.cluster
+        AND o.address = c.dialed_address
+        AND n.moment >= o.valid_from AND n.moment < o.valid_to
+    LEFT JOIN services s ON s.cluster = '' AND s.address = c.dialed_address
         AND n.moment >= s.valid_from AND n.moment < s.valid_to
     WHERE n.initiator = 'local' AND EXISTS (FROM contexts WHERE dialed_address IS NOT NULL)
 )

@@ -8,6 +8,9 @@ An identity's number is its position among the known ones (`party`, 0 for the em
 that charges carry (accounts, resources, gateways, Services) have numbers of their own. Addresses
 between two neighbouring bounds of any route are routed alike by every route table: `route_bounds`
 tells which, so routes are looked up once per such stretch and not per address.
+
+`plan_hosts` and `plan_ranges` are what only observers in a plan (`resolve.plans`) meet; `homes`
+says in which VPC a thing stands that a record may name.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import pyarrow as pa
 from flowcost.address import SCOPE_STARTS, SCOPE_VALUES, Scope
 from flowcost.content import remember
 from flowcost.model import EndKind, GatewayKind, Identity
-from flowcost.resolve import Resolution
+from flowcost.resolve import HostInterval, RangeInterval, Resolution
 from flowcost.schema import IDENTITY_FIELDS
 
 if TYPE_CHECKING:
@@ -94,6 +97,7 @@ class World:
             self._scopes.of(route.scope)
         self._routed = frozenset(route.scope for route in resolution.routes)
         self._rows: list[pa.Table] = []
+        self._shares = bool(resolution.plans)
         create(con, "identities_known", self._identity_columns(self.identities))
         self._create_intervals(resolution)
         self._create_ways(resolution)
@@ -109,6 +113,11 @@ class World:
         if len(self._rows) > 1:
             self._rows = [pa.concat_tables(self._rows).combine_chunks()]
         return self._rows[0]
+
+    @property
+    def shares_addresses(self) -> bool:
+        """Return whether clusters or VPCs share an address, so that it matters who meets it."""
+        return self._shares
 
     def add(self, identities: Iterable[Identity]) -> list[int]:
         """Enter identities that records revealed; return their parties."""
@@ -166,26 +175,22 @@ class World:
         return columns
 
     def _create_intervals(self, resolution: Resolution) -> None:
-        hosts, ranges, services = resolution.hosts, resolution.ranges, resolution.services
-        create(
-            self.con,
-            "hosts",
-            {
-                "address": _bytes(h.address for h in hosts),
-                **_validity(hosts),
-                "party": self._parties_of(hosts),
-            },
-        )
-        create(
-            self.con,
-            "ranges",
-            {
-                "first": _bytes(r.first for r in ranges),
-                "last": _bytes(r.last for r in ranges),
-                **_validity(ranges),
-                "party": self._parties_of(ranges),
-            },
-        )
+        services, plans = resolution.services, resolution.plans
+        create(self.con, "hosts", self._hosts(resolution.hosts))
+        create(self.con, "ranges", self._ranges(resolution.ranges))
+        create(self.con, "plans", {"plan": _texts(plans)})
+        named = [(plan, host) for plan, known in plans.items() for host in known.hosts]
+        create(self.con, "plan_hosts", {
+            "plan": _texts(plan for plan, _ in named),
+            **self._hosts([host for _, host in named]),
+        })  # fmt: skip
+        blocks = [(plan, block) for plan, known in plans.items() for block in known.ranges]
+        create(self.con, "plan_ranges", {
+            "plan": _texts(plan for plan, _ in blocks),
+            **self._ranges([block for _, block in blocks]),
+        })  # fmt: skip
+        homes = _homes(resolution) if plans else {}
+        create(self.con, "homes", {"name": _texts(homes), "vpc": _texts(homes.values())})
         create(
             self.con,
             "scopes",
@@ -200,9 +205,25 @@ class World:
             {
                 "address": _bytes(s.address for s in services),
                 "name": pa.array([self.services.of(s.name) for s in services], pa.int32()),
+                "cluster": _texts(s.cluster for s in services),
                 **_validity(services),
             },
         )
+
+    def _hosts(self, hosts: Sequence[HostInterval]) -> dict[str, pa.Array]:
+        return {
+            "address": _bytes(h.address for h in hosts),
+            **_validity(hosts),
+            "party": self._parties_of(hosts),
+        }
+
+    def _ranges(self, ranges: Sequence[RangeInterval]) -> dict[str, pa.Array]:
+        return {
+            "first": _bytes(r.first for r in ranges),
+            "last": _bytes(r.last for r in ranges),
+            **_validity(ranges),
+            "party": self._parties_of(ranges),
+        }
 
     def _parties_of(self, intervals: Sequence[Any]) -> pa.Array:
         return pa.array([self.parties[each.identity_id] for each in intervals], pa.int32())
@@ -248,6 +269,20 @@ def create(con: DuckDBPyConnection, name: str, columns: dict[str, pa.Array] | pa
     con.register("incoming", pa.table(columns) if isinstance(columns, dict) else columns)
     con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM incoming")
     con.unregister("incoming")
+
+
+def _homes(resolution: Resolution) -> dict[str, str]:
+    """Return the VPC of each subnet, pod, interface and gateway that stands in one only."""
+    named: dict[str, set[str]] = {}
+    for identity in resolution.identities.values():
+        for name in (identity.cloud_subnet_id, identity.k8s_pod_uid):
+            named.setdefault(name, set()).add(identity.cloud_vpc_id)
+    for interface in resolution.interfaces:
+        named.setdefault(interface.id, set()).add(interface.vpc)
+    for gateway in resolution.gateways:
+        named.setdefault(gateway.id, set()).add(gateway.identity.cloud_vpc_id)
+    known = {name: vpcs - {""} for name, vpcs in named.items() if name}
+    return {name: next(iter(vpcs)) for name, vpcs in sorted(known.items()) if len(vpcs) == 1}
 
 
 def _bytes(values: Iterable[bytes]) -> pa.Array:

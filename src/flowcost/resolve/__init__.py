@@ -41,10 +41,14 @@ class Claim(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ServiceClaim(Struct, frozen=True, kw_only=True, gc=False):
-    """A virtual address that clients dial: `name` is `namespace/service`."""
+    """A virtual address that clients dial: `name` is `namespace/service`.
+
+    `cluster` is where it is dialed, empty for everywhere.
+    """
 
     address: bytes
     name: str
+    cluster: str = ""
     valid_from: datetime = ALWAYS
     valid_to: datetime = FOREVER
 
@@ -90,11 +94,12 @@ class NetworkInterface(Struct, frozen=True, kw_only=True):
 
     `blocks` are (first, last) addresses, the primary one first, then the others and delegated
     prefixes. `type` is the provider's interface type. `forwards` is true where the check of
-    source and destination is off: packets of others may pass.
+    source and destination is off: packets of others may pass. `vpc` is where it stands.
     """
 
     id: str
     account: str = ""
+    vpc: str = ""
     type: str = "interface"
     forwards: bool = False
     blocks: tuple[tuple[bytes, bytes], ...] = ()
@@ -131,22 +136,39 @@ class RangeInterval(Struct, frozen=True, gc=False):
     identity_id: int
 
 
-class Resolution(Struct, frozen=True, kw_only=True):
-    """The merged answer; every table is sorted in the order of its fields.
+class Known(Struct, frozen=True, kw_only=True):
+    """Who has which address; both tables are sorted in the order of their fields.
 
     `hosts` are disjoint in time per address and already merged with the ranges under them: where
     a host holds at a time, it is the whole answer. `ranges` are disjoint in (address, time), and
     rows with equal `first` have equal `last`, so one search finds the block and a second its
-    time. `routes` are disjoint in (address, time) per scope, likewise: the longest prefix has
-    won. `gateways` are disjoint in time per id. `interfaces` are undated. `identities` maps the
-    content id to the identity; id 0 is the empty identity.
+    time.
     """
 
     hosts: tuple[HostInterval, ...] = ()
     ranges: tuple[RangeInterval, ...] = ()
+
+
+class Resolution(Known, frozen=True, kw_only=True):
+    """The merged answer; every table is sorted in the order of its fields.
+
+    `hosts` and `ranges` answer whoever asks. `plans` are the address plans (`resolve.plans`) of
+    clusters and VPCs that share addresses: what holds for an observer in one of them, as far as
+    it has the addresses itself. `services` are disjoint in time per cluster and address; those of
+    no cluster answer where the cluster's own do not. `routes` are disjoint in (address, time) per
+    scope, as ranges are: the longest prefix has won. `gateways` are disjoint in time per id.
+    `interfaces` are undated. `identities` maps the content id to the identity; id 0 is the empty
+    identity.
+    """
+
+    plans: dict[str, Known] = field(default_factory=dict)
     identities: dict[int, Identity] = field(default_factory=dict)
     services: tuple[ServiceClaim, ...] = ()
     gateways: tuple[Gateway, ...] = ()
     routes: tuple[Route, ...] = ()
     interfaces: tuple[NetworkInterface, ...] = ()
     findings: tuple[Finding, ...] = ()
+
+    def everywhere(self) -> tuple[Known, ...]:
+        """Return what answers anybody, and every plan."""
+        return (self, *self.plans.values())

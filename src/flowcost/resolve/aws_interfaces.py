@@ -207,6 +207,7 @@ class Interfaces:
             yield NetworkInterface(
                 id=interface.network_interface_id,
                 account=interface.owner_id or self._place.account,
+                vpc=interface.vpc_id or self._networks.vpc_of(interface.subnet_id),
                 type=interface.interface_type or "interface",
                 forwards=not interface.source_dest_check,
                 blocks=(*singles, *map(network, interface.prefixes())),

@@ -293,7 +293,7 @@ class _Cluster:
         for service in self._services:
             name = f"{service.metadata.namespace}/{service.metadata.name}"
             for address in service.addresses():
-                yield ServiceClaim(address=address, name=name)
+                yield ServiceClaim(address=address, name=name, cluster=self._name)
 
     def _findings(self) -> Iterator[Finding]:
         placeless = [

@@ -87,6 +87,7 @@ class Cluster:
                     ServiceClaim(
                         address=pack(fact.key),
                         name=fact.body.decode(),
+                        cluster=self._name,
                         valid_from=fact.valid_from,
                         valid_to=end,
                     )

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from datetime import datetime
 
 from flowcost.model import Identity
-from flowcost.resolve import Resolution, Route
+from flowcost.resolve import Known, Resolution, Route
 
 
-def lookup(resolution: Resolution, address: bytes, at: datetime) -> Identity:
+def lookup(
+    resolution: Resolution, address: bytes, at: datetime, plans: Iterable[str] = ()
+) -> Identity:
     """Return who `address` (16 bytes) was at `at`; the empty identity if nobody knows.
 
-    Takes O(log n) over the sorted intervals.
+    `plans` are those of who met it (`plans.plans_of`). Takes O(log n) over the sorted intervals.
     """
-    hosts = resolution.hosts
+    own = (resolution.plans[plan] for plan in plans if plan in resolution.plans)
+    for known in (*own, resolution):
+        found = _holder(known, address, at)
+        if found is not None:
+            return resolution.identities[found]
+    return resolution.identities[0]
+
+
+def _holder(known: Known, address: bytes, at: datetime) -> int | None:
+    """Return the identity that holds an address, None if none is said to."""
+    hosts = known.hosts
     place = bisect_right(hosts, (address, at), key=lambda one: (one.address, one.valid_from))
     if place:
         host = hosts[place - 1]
         if host.address == address and at < host.valid_to:
-            return resolution.identities[host.identity_id]
-    ranges = resolution.ranges
+            return host.identity_id
+    ranges = known.ranges
     place = bisect_right(ranges, address, key=lambda one: one.first)
     if place:
         first = ranges[place - 1].first
@@ -29,8 +42,8 @@ def lookup(resolution: Resolution, address: bytes, at: datetime) -> Identity:
         )
         found = ranges[place - 1] if place else None
         if found and found.first == first and address <= found.last and at < found.valid_to:
-            return resolution.identities[found.identity_id]
-    return resolution.identities[0]
+            return found.identity_id
+    return None
 
 
 def route(resolution: Resolution, scope: str, address: bytes, at: datetime) -> Route | None:

@@ -25,6 +25,7 @@ Values = tuple[str, ...]
 KIND = IDENTITY_FIELDS.index("kind")
 SERVICE = IDENTITY_FIELDS.index("cloud_service")
 VPC = IDENTITY_FIELDS.index("cloud_vpc_id")
+CLUSTER = IDENTITY_FIELDS.index("k8s_cluster_name")
 NOTHING: Values = ("",) * len(IDENTITY_FIELDS)
 # Truthy, so that it stops every wider claim; no provider name holds a control character.
 CONTRADICTED = "\x00"
@@ -38,14 +39,15 @@ class Ranked(Struct, frozen=True, gc=False):
 
 
 class Chain(Struct, frozen=True, gc=False):
-    """Claims in rank order, already merged, with every VPC that they name."""
+    """Claims in rank order, already merged, with every VPC and cluster that they name."""
 
     claims: tuple[Ranked, ...]
     values: Values
     vpcs: frozenset[str]
+    clusters: frozenset[str]
 
 
-EMPTY_CHAIN = Chain((), NOTHING, frozenset())
+EMPTY_CHAIN = Chain((), NOTHING, frozenset(), frozenset())
 
 
 def values_of(identity: Identity) -> Values:
@@ -88,16 +90,18 @@ def chain(claims: Sequence[Ranked]) -> Chain:
     """Return the merge of `claims`, which cover the same addresses at the same time."""
     if len(claims) == 1:
         (only,) = claims
-        vpc = only.values[VPC]
-        return Chain((only,), only.values, frozenset((vpc,)) if vpc else frozenset())
+        return Chain((only,), only.values, _named(claims, VPC), _named(claims, CLUSTER))
     ordered = tuple(sorted(claims, key=lambda claim: (claim.rank, claim.values)))
     merged = NOTHING
     for _, tied in groupby(ordered, key=lambda claim: claim.rank):
         here = [claim.values for claim in tied if _one_place(merged, claim.values)]
         if here:
             merged = agreed(here) if merged is NOTHING else filled(merged, agreed(here))
-    vpcs = frozenset(claim.values[VPC] for claim in ordered if claim.values[VPC])
-    return Chain(ordered, merged, vpcs)
+    return Chain(ordered, merged, _named(ordered, VPC), _named(ordered, CLUSTER))
+
+
+def _named(claims: Sequence[Ranked], position: int) -> frozenset[str]:
+    return frozenset(claim.values[position] for claim in claims if claim.values[position])
 
 
 def _one_place(values: Values, wider: Values) -> bool:

@@ -3,8 +3,9 @@
 The order is: the smaller block, then the earlier source in `PRECEDENCE`. Attribute by attribute,
 what the winner leaves empty is filled from the next claim that covers the same address at the
 same time, so a pod gets its zone, network and account from its interface, its subnet or a
-declared network (`merge` has the exact rule). Time and memory are linear in the claims, times
-the depth of nesting.
+declared network (`merge` has the exact rule). Where several clusters or VPCs have one address,
+each of them gets an answer of its own besides (`plans`). Time and memory are linear in the claims,
+times the depth of nesting.
 """
 
 from __future__ import annotations
@@ -22,19 +23,17 @@ from flowcost.resolve import (
     PRECEDENCE,
     Claim,
     HostInterval,
+    Known,
     Layer,
     NetworkInterface,
     RangeInterval,
     Resolution,
-    ServiceClaim,
 )
-from flowcost.resolve.flatten import Block, Span, blocks, spans
+from flowcost.resolve.covering import Dated, Piece, Under, over, times
+from flowcost.resolve.flatten import spans
 from flowcost.resolve.merge import (
     CONTRADICTED,
-    EMPTY_CHAIN,
     NOTHING,
-    Chain,
-    Ranked,
     Values,
     chain,
     contradicted,
@@ -43,23 +42,11 @@ from flowcost.resolve.merge import (
     values_of,
 )
 from flowcost.resolve.paths import flat_gateways, flat_routes
+from flowcost.resolve.plans import contested, visible
+from flowcost.resolve.services import flat_services
 
-
-class _Dated(Ranked, frozen=True, gc=False):
-    """A ranked claim with its addresses and time, ready to sweep."""
-
-    first: bytes
-    last: bytes
-    start: datetime
-    end: datetime
-
-
-class _Piece(NamedTuple):
-    """A chain of claims that holds over part of a block's time."""
-
-    start: datetime
-    end: datetime
-    chain: Chain
+# The name of the plan of observers that no plan of their own helps.
+ANYBODY = ""
 
 
 def build(layers: Iterable[Layer]) -> Resolution:
@@ -74,12 +61,13 @@ def build(layers: Iterable[Layer]) -> Resolution:
     ordered = sorted(layers, key=_position)
     claims = [_dated(claim, _position(layer)) for layer in ordered for claim in layer.claims]
     merger = _Merger()
-    ranges, hosts = merger.merge(claims)
+    known = merger.merge(claims)
     return Resolution(
-        hosts=tuple(hosts),
-        ranges=tuple(ranges),
+        hosts=known.hosts,
+        ranges=known.ranges,
+        plans=merger.plans(),
         identities=dict(sorted(merger.identities.items())),
-        services=_services(ordered),
+        services=flat_services(ordered),
         gateways=flat_gateways(ordered),
         routes=flat_routes(ordered),
         interfaces=tuple(sorted((i for layer in ordered for i in layer.interfaces), key=_id)),
@@ -104,13 +92,13 @@ def _position(layer: Layer) -> int:
         ) from None
 
 
-def _dated(claim: Claim, position: int) -> _Dated:
+def _dated(claim: Claim, position: int) -> Dated:
     if claim.last < claim.first:
         raise InventoryError(
             f"a block ends before it starts: {unpack(claim.first)} to {unpack(claim.last)}"
         )
     size = int.from_bytes(claim.last) - int.from_bytes(claim.first)
-    return _Dated(
+    return Dated(
         (size, position),
         values_of(claim.identity),
         claim.first,
@@ -120,12 +108,13 @@ def _dated(claim: Claim, position: int) -> _Dated:
     )
 
 
-def _addresses(claim: _Dated) -> tuple[bytes, bytes]:
-    return claim.first, claim.last
+class _Said(NamedTuple):
+    """What claims say together over part of a time; `contested` if it differs with the plan."""
 
-
-def _times(claim: _Dated) -> tuple[datetime, datetime]:
-    return claim.start, claim.end
+    start: datetime
+    end: datetime
+    values: Values
+    contested: bool = False
 
 
 class _Merger:
@@ -134,49 +123,49 @@ class _Merger:
     def __init__(self) -> None:
         self.identities: dict[int, Identity] = {0: Identity()}
         self._ids: dict[Values, int] = {NOTHING: 0}
-        self._conflicts: dict[tuple[str, ...], tuple[int, str]] = {}
+        self._conflicts: dict[tuple[bool, tuple[str, ...]], tuple[int, str]] = {}
+        self._hosts: dict[str, list[HostInterval]] = {}
+        self._ranges: dict[str, list[RangeInterval]] = {}
 
-    def merge(self, claims: list[_Dated]) -> tuple[list[RangeInterval], list[HostInterval]]:
-        """Return the disjoint ranges and hosts of `claims`, in address and time order."""
+    def merge(self, claims: list[Dated]) -> Known:
+        """Return what `claims` say to anybody; `plans` has what they say to some."""
         wide = [claim for claim in claims if claim.first != claim.last]
         narrow = sorted(
             (claim for claim in claims if claim.first == claim.last),
             key=lambda claim: claim.first,
         )
-        ranges: list[RangeInterval] = []
-        hosts: list[HostInterval] = []
-        under = _Under(wide)
+        under = Under(wide)
         for block, pieces in under.blocks():
-            ranges += self._range(block, pieces)
+            for plan, said in _said_of_range(pieces).items():
+                self._ranges.setdefault(plan, []).extend(
+                    RangeInterval(block.first, block.last, start, end, key)
+                    for start, end, key in self._joined(said, block.first)
+                )
         for address, same in groupby(narrow, key=lambda claim: claim.first):
-            hosts += self._host(address, list(same), under.at(address))
-        return ranges, hosts
+            for plan, said in _said_of_host(list(same), under.at(address)).items():
+                self._hosts.setdefault(plan, []).extend(
+                    HostInterval(address, start, end, key)
+                    for start, end, key in self._joined(said, address)
+                )
+        return self._known(ANYBODY)
 
-    def _range(self, block: Block[_Dated], pieces: list[_Piece]) -> Iterator[RangeInterval]:
-        for start, end, key in self._joined(
-            (piece.start, piece.end, piece.chain.values, block.first) for piece in pieces
-        ):
-            yield RangeInterval(block.first, block.last, start, end, key)
+    def plans(self) -> dict[str, Known]:
+        """Return what the clusters and VPCs know that share addresses, by plan."""
+        names = (self._hosts.keys() | self._ranges.keys()) - {ANYBODY}
+        return {plan: self._known(plan) for plan in sorted(names)}
 
-    def _host(
-        self, address: bytes, claims: list[_Dated], under: list[_Piece]
-    ) -> Iterator[HostInterval]:
-        merged: list[tuple[datetime, datetime, Values, bytes]] = []
-        for span in spans(claims, _times):
-            merged += (
-                (start, end, merged_over(span.covering, wide), address)
-                for start, end, wide in _over(span, under)
-            )
-        for start, end, key in self._joined(merged):
-            yield HostInterval(address, start, end, key)
+    def _known(self, plan: str) -> Known:
+        return Known(
+            hosts=tuple(self._hosts.get(plan, ())), ranges=tuple(self._ranges.get(plan, ()))
+        )
 
     def _joined(
-        self, pieces: Iterable[tuple[datetime, datetime, Values, bytes]]
+        self, pieces: Iterable[_Said], address: bytes
     ) -> Iterator[tuple[datetime, datetime, int]]:
         """Yield (start, end, identity id); adjoining pieces of one identity become one."""
         held: tuple[datetime, datetime, int] | None = None
-        for start, end, values, address in pieces:
-            key = self._identify(values, address)
+        for start, end, values, differs in pieces:
+            key = self._identify(values, address, differs=differs)
             if held and held[1] == start and held[2] == key:
                 held = (held[0], end, key)
                 continue
@@ -186,80 +175,71 @@ class _Merger:
         if held:
             yield held
 
-    def _identify(self, values: Values, address: bytes) -> int:
+    def _identify(self, values: Values, address: bytes, *, differs: bool) -> int:
         key = self._ids.get(values)
         if key is None:
             identity = identity_of(values)
             key = 0 if identity == self.identities[0] else remember(self.identities, identity)
             self._ids[values] = key
         if CONTRADICTED in values:
-            names = contradicted(values)
-            count, sample = self._conflicts.get(names, (0, unpack(address)))
-            self._conflicts[names] = (count + 1, sample)
+            conflict = differs, contradicted(values)
+            count, sample = self._conflicts.get(conflict, (0, unpack(address)))
+            self._conflicts[conflict] = (count + 1, sample)
         return key
 
     def findings(self) -> Iterator[Finding]:
         """Yield one finding per set of attributes that sources contradict themselves on."""
-        for names, (count, sample) in sorted(self._conflicts.items()):
-            yield Finding(
-                code="contradicting-identities",
-                severity="warning",
-                subject=", ".join(names),
-                count=count,
-                sample=sample,
-                hint="one source describes an address twice and differently at one time; "
-                "these attributes stay unknown there",
-            )
+        for (differs, names), (count, sample) in sorted(self._conflicts.items()):
+            subject = ", ".join(names)
+            yield (_overlap if differs else _contradiction)(subject, count, sample)
 
 
-class _Under:
-    """The blocks wider than an address, with their time already cut into pieces."""
-
-    def __init__(self, claims: list[_Dated]) -> None:
-        claims.sort(key=lambda claim: claim.rank)
-        self._blocks = list(blocks(claims, _addresses))
-        self._pieces: dict[tuple[int, ...], list[_Piece]] = {}
-        self._next = 0
-
-    def blocks(self) -> Iterator[tuple[Block[_Dated], list[_Piece]]]:
-        """Yield each block with its pieces of time."""
-        for block in self._blocks:
-            yield block, self._cut(block.covering)
-
-    def at(self, address: bytes) -> list[_Piece]:
-        """Return the pieces of time under `address`; addresses must come in rising order."""
-        while self._next < len(self._blocks) and self._blocks[self._next].last < address:
-            self._next += 1
-        if self._next == len(self._blocks) or self._blocks[self._next].first > address:
-            return []
-        return self._cut(self._blocks[self._next].covering)
-
-    def _cut(self, covering: Sequence[_Dated]) -> list[_Piece]:
-        key = tuple(map(id, covering))
-        if key not in self._pieces:
-            self._pieces[key] = [
-                _Piece(span.start, span.end, chain(span.covering))
-                for span in spans(covering, _times)
-            ]
-        return self._pieces[key]
+def _contradiction(subject: str, count: int, sample: str) -> Finding:
+    return Finding(
+        code="contradicting-identities",
+        severity="warning",
+        subject=subject,
+        count=count,
+        sample=sample,
+        hint="one source describes an address twice and differently at one time; "
+        "these attributes stay unknown there",
+    )
 
 
-def _over(span: Span[_Dated], under: list[_Piece]) -> Iterator[tuple[datetime, datetime, Chain]]:
-    """Yield the parts of `span` with the chain that lies under each."""
-    at = span.start
-    for piece in under:
-        if piece.end <= at or piece.start >= span.end:
-            continue
-        if at < piece.start:
-            yield at, piece.start, EMPTY_CHAIN
-            at = piece.start
-        yield at, min(piece.end, span.end), piece.chain
-        at = min(piece.end, span.end)
-    if at < span.end:
-        yield at, span.end, EMPTY_CHAIN
+def _overlap(subject: str, count: int, sample: str) -> Finding:
+    return Finding(
+        code="overlapping-address-plans",
+        severity="info",
+        subject=subject,
+        count=count,
+        sample=sample,
+        hint="several clusters or VPCs have this address; an observer in one of them meets its "
+        "own, and for any other these attributes are unknown",
+    )
 
 
-def _services(layers: Sequence[Layer]) -> tuple[ServiceClaim, ...]:
-    """Return the services in address and time order, each only once."""
-    services = {service for layer in layers for service in layer.services}
-    return tuple(sorted(services, key=lambda one: (one.address, one.valid_from, one.name)))
+def _said_of_range(pieces: Sequence[Piece]) -> dict[str, list[_Said]]:
+    """Return what is said of a block, by plan."""
+    said: dict[str, list[_Said]] = {ANYBODY: []}
+    for start, end, held in pieces:
+        plans = contested((), held)
+        said[ANYBODY].append(_Said(start, end, held.values, bool(plans)))
+        for plan in plans:
+            values = chain(visible(held.claims, plan)).values
+            said.setdefault(plan, []).append(_Said(start, end, values))
+    return said
+
+
+def _said_of_host(claims: Sequence[Dated], under: Sequence[Piece]) -> dict[str, list[_Said]]:
+    """Return what is said of a single address, by plan, where that is more than of its block."""
+    said: dict[str, list[_Said]] = {ANYBODY: []}
+    for span in spans(claims, times):
+        for start, end, wide in over(span, under):
+            plans = contested(span.covering, wide)
+            values = merged_over(span.covering, wide)
+            said[ANYBODY].append(_Said(start, end, values, bool(plans)))
+            for plan in plans:
+                met = visible([*span.covering, *wide.claims], plan)
+                if any(claim.rank[0] == 0 for claim in met) or plan not in contested((), wide):
+                    said.setdefault(plan, []).append(_Said(start, end, chain(met).values))
+    return said

@@ -1,0 +1,68 @@
+"""Address plans: what an address means depends on where it was met.
+
+Clusters share pod and Service blocks, VPCs share CIDR blocks. An observer stands in a cluster, in
+a VPC, in both or in none that is known: an agent in its node's, a flow log in its interface's.
+What it meets is whom its own plans know there, the cluster's first:
+
+- an address that a claim of its own VPC covers lies in that VPC, since the plans of connected
+  networks cannot overlap: what others claim of it describes another place;
+- an address that a claim of its own cluster covers is the cluster's, unless a smaller block is
+  another's: clusters may share a VPC, and then the longest prefix wins, as everywhere.
+
+Claims that name no VPC or no cluster hold in all of them. Where no plan of its own knows an
+address, what is unambiguous everywhere holds, and a contradiction is unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flowcost.resolve.merge import CLUSTER, VPC, Chain, Ranked
+
+
+def cluster_plan(name: str) -> str:
+    """Return the name of a cluster's plan."""
+    return f"cluster/{name}"
+
+
+def vpc_plan(name: str) -> str:
+    """Return the name of a VPC's plan."""
+    return f"vpc/{name}"
+
+
+def plans_of(*, cluster: str = "", vpc: str = "") -> tuple[str, ...]:
+    """Return the plans of an observer in the order in which they are asked; "" is not known."""
+    clusters = (cluster_plan(cluster),) if cluster else ()
+    return (*clusters, vpc_plan(vpc)) if vpc else clusters
+
+
+def contested(narrow: Sequence[Ranked], wide: Chain) -> list[str]:
+    """Return the plans that know a point, as far as several clusters or several VPCs do.
+
+    `narrow` and `wide` are the claims on the point. Elsewhere all observers meet the same.
+    """
+    return [
+        *map(cluster_plan, _several(narrow, wide.clusters, CLUSTER)),
+        *map(vpc_plan, _several(narrow, wide.vpcs, VPC)),
+    ]
+
+
+def _several(narrow: Sequence[Ranked], named: frozenset[str], position: int) -> Sequence[str]:
+    if len(named) + len(narrow) < 2:
+        return ()
+    names = named | {claim.values[position] for claim in narrow}
+    return () if len(names - {""}) < 2 else sorted(names - {""})
+
+
+def visible(claims: Sequence[Ranked], plan: str) -> list[Ranked]:
+    """Return those of `claims`, all on one point, that an observer in `plan` meets.
+
+    One of them is of the plan.
+    """
+    kind, _, name = plan.partition("/")
+    if kind == "vpc":
+        return [claim for claim in claims if claim.values[VPC] in ("", name)]
+    closest = min(claim.rank[0] for claim in claims if claim.values[CLUSTER] == name)
+    return [
+        claim for claim in claims if claim.values[CLUSTER] in ("", name) or claim.rank[0] < closest
+    ]
