@@ -121,12 +121,20 @@ def test_an_address_that_moves_from_one_cluster_to_another_is_in_one_at_a_time()
         seen("a", 0, 20, cluster="one", identity=in_cluster("one", "a")),
         seen("b", 31, 60, cluster="two", identity=in_cluster("two", "b")),
     ]
-    for cluster in ("one", "two", "three", ""):
-        assert [met_in(cluster, [], moved, at(minute)) for minute in (10, 25, 40)] == [
-            "a",
-            "a",
-            "b",
-        ]
+    found = {
+        cluster: [met_in(cluster, [], moved, at(minute)) for minute in (10, 25, 40)]
+        for cluster in ("one", "two", "three")
+    }
+    assert found == {"one": ["a", "a", "b"], "two": ["a", "b", "b"], "three": ["a", "", "b"]}
+
+
+def test_clusters_whose_short_sightings_coincide_have_each_its_own():
+    short = [
+        Sighting(name, IP, uid, at(0), at(0, 5), in_cluster(name, uid))
+        for name, uid in (("one", "a"), ("two", "b"))
+    ]
+    assert met_in("one", [], short, at(0)) == met_in("one", [], short, at(30)) == "a"
+    assert met_in("two", [], short, at(0)) == met_in("two", [], short, at(30)) == "b"
 
 
 def test_a_node_of_one_cluster_leaves_anothers_pod_its_address():

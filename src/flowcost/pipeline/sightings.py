@@ -9,15 +9,16 @@ inventory missed. Inside one hour:
 - a gap between two pods belongs to the one before it, and before the first to the first: the
   clocks of nodes and of the API server differ, and a connection's end outlives its pod.
 
-Clusters whose pods have one address at once have an address plan each (`resolve.plans`): what
-they say and see of it is laid over each other cluster by cluster.
+Several clusters have their own address plans (`resolve.plans`), so each one's pods are laid out by
+themselves. Where an address was never in two of them at once, it may have moved from one to the
+other: then a gap belongs to none for certain, but a time in which it was held does.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,13 +31,11 @@ from flowcost.address import UNSPECIFIED, Scope, scope
 from flowcost.clock import HOUR
 from flowcost.model import Identity
 from flowcost.pipeline.agent_shelf import scan
+from flowcost.pipeline.holding import SHARED, Span, at_once, without
 from flowcost.resolve import Claim, Layer, ServiceClaim
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-# Pods that have one address at once for longer than windows overlap share their node's.
-SHARED = timedelta(minutes=1)
 
 # Of several descriptions of one end the fullest counts, then the last in the alphabet.
 _READ = """
@@ -57,6 +56,20 @@ class Sighting(Struct, frozen=True, gc=False):
     first: datetime
     last: datetime
     identity: Identity
+
+
+class _Part(Struct, frozen=True):
+    """Who is said to have had an address and who was seen there, in one cluster or in any."""
+
+    clusters: set[str]
+    held: list[Claim]
+    seen: list[Sighting]
+
+    @property
+    def spans(self) -> list[Span]:
+        """Return when somebody had it."""
+        spans = [(claim.valid_from, claim.valid_to) for claim in self.held]
+        return [*spans, *((one.first, one.last) for one in self.seen)]
 
 
 class Laid(Struct, frozen=True):
@@ -143,35 +156,41 @@ class _Overlay:
                     nodes.add((claim.first, claim.identity.k8s_cluster_name))
             yield replace(layer, claims=tuple(kept), services=self._services(layer.services))
         claims: list[Claim] = []
-        for address, all_held in pods.items():
-            for clusters, held, seen in self._by_plan(address, all_held):
-                of_node = any((address, cluster) in nodes for cluster in clusters)
-                if not of_node and _is_shared(seen):
-                    claims += self._node(address, seen)
-                claims += self._pods(address, held, [] if of_node or _is_shared(seen) else seen)
+        for address, held in pods.items():
+            parts = self._parts(address, held)
+            apart = at_once([part.spans for part in parts])
+            for part in parts:
+                others = (span for one in parts if one is not part for span in one.spans)
+                taken = [] if apart else list(without(others, part.spans))
+                of_node = any((address, cluster) in nodes for cluster in part.clusters)
+                for claim in self._held(address, part, of_node=of_node):
+                    claims += _outside(claim, taken)
         self._placed = {claim.identity.k8s_pod_uid for claim in claims}
         yield Layer(source="kubernetes", claims=tuple(claims))
 
-    def _by_plan(
-        self, address: bytes, held: list[Claim]
-    ) -> Iterator[tuple[set[str], list[Claim], list[Sighting]]]:
-        """Yield (clusters, claims, sightings) on an address, by cluster where plans differ."""
+    def _parts(self, address: bytes, held: list[Claim]) -> list[_Part]:
+        """Return the claims and sightings on an address, by cluster if there are several."""
         seen = self._seen.get(address, [])
-        clusters = {claim.identity.k8s_cluster_name for claim in held} | set(map(self._of, seen))
-        parts = [
-            (
+        of_claims = [claim.identity.k8s_cluster_name for claim in held]
+        of_seen = list(map(self._of, seen))
+        clusters = {*of_claims, *of_seen}
+        if len(clusters - {""}) < 2:
+            return [_Part(clusters, held, seen)]
+        return [
+            _Part(
                 {cluster},
-                [claim for claim in held if claim.identity.k8s_cluster_name == cluster],
-                [one for one in seen if self._of(one) == cluster],
+                [claim for claim, its in zip(held, of_claims, strict=True) if its == cluster],
+                [one for one, its in zip(seen, of_seen, strict=True) if its == cluster],
             )
             for cluster in sorted(clusters)
         ]
-        if len(clusters - {""}) > 1 and _at_once(
-            [spans for part in parts if (spans := _spans(*part[1:]))]
-        ):
-            yield from parts
-        else:
-            yield clusters, held, seen
+
+    def _held(self, address: bytes, part: _Part, *, of_node: bool) -> Iterator[Claim]:
+        """Yield who in one cluster had an address."""
+        shared = of_node or _is_shared(part.seen)
+        if shared and not of_node:
+            yield from self._node(address, part.seen)
+        yield from self._pods(address, part.held, [] if shared else part.seen)
 
     def _of(self, one: Sighting) -> str:
         """Return the cluster of a pod in the words of who knows it, else as its agent's token."""
@@ -246,23 +265,6 @@ class _Overlay:
             )
 
 
-def _spans(held: Iterable[Claim], seen: Iterable[Sighting]) -> list[tuple[datetime, datetime]]:
-    """Return when an address was whose, as claims and sightings have it."""
-    spans = [(claim.valid_from, claim.valid_to) for claim in held]
-    return sorted([*spans, *((one.first, one.last) for one in seen)])
-
-
-def _at_once(parts: Sequence[Sequence[tuple[datetime, datetime]]]) -> bool:
-    """Return whether spans of two parts overlap for longer than clocks differ."""
-    edges = sorted((start, end, part) for part, spans in enumerate(parts) for start, end in spans)
-    last: dict[int, datetime] = {}
-    for start, end, part in edges:
-        if any(min(end, until) - start > SHARED for other, until in last.items() if other != part):
-            return True
-        last[part] = max(end, last.get(part, end))
-    return False
-
-
 def _is_shared(seen: Sequence[Sighting]) -> bool:
     """Return whether an address is no pod's own, but its node's."""
     if any(not one.uid for one in seen):
@@ -299,14 +301,7 @@ def _neighbours(claims: list[Claim]) -> Iterator[tuple[Claim, Claim]]:
             furthest = claim
 
 
-def _outside(claim: Claim, spans: Sequence[tuple[datetime, datetime]]) -> Iterator[Claim]:
-    """Yield the parts of a claim's time that lie in none of `spans`."""
-    start = claim.valid_from
-    for first, last in sorted(spans):
-        if first >= claim.valid_to:
-            break
-        if start < first:
-            yield replace(claim, valid_from=start, valid_to=first)
-        start = max(start, last)
-    if start < claim.valid_to:
-        yield replace(claim, valid_from=start)
+def _outside(claim: Claim, spans: Iterable[Span]) -> Iterator[Claim]:
+    """Return the parts of a claim's time that lie in none of `spans`."""
+    for start, end in without([(claim.valid_from, claim.valid_to)], spans):
+        yield replace(claim, valid_from=start, valid_to=end)
