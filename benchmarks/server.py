@@ -3,11 +3,15 @@
     python -m benchmarks.server [--minutes 10] [--agents 500] [--records 2000] [--burst 10]
 
 `flowcost serve` runs as a process of its own. Simulated agents hold a connection each and post a
-segment every `--interval` seconds, as the real poster does: deflated, one at a time. Every agent's
-records come from a set of its own of `--records` conversations, so that an hour's ledger grows to
-agents x records rows and then only in bytes. Freshness is how long acknowledged bytes are not in
-the ledger. The burst posts segments that were encoded beforehand, as fast as they are taken. The
-same records are then written raw to Parquet, in one thread, by batches of the same size.
+segment every `--interval` seconds, as the real poster does: deflated, one at a time. An agent's
+records are `--records` conversations of its own, each posted once a minute, so that an hour's
+ledger grows to agents x records rows (at the default a million) and then only in bytes.
+
+Freshness is how long acknowledged bytes are not in the ledger, looked at every five seconds; in
+the end the ledger's sum is compared with what was acknowledged. The burst posts segments that were
+encoded beforehand, as fast as they are taken. The same records are then written raw to Parquet
+(zstd), in one thread, by tables of what the fleet posts in one interval; making the tables is not
+counted.
 
 The generator shares the machine with the server; the table says what it used.
 """
@@ -42,7 +46,6 @@ from flowcost.sources import segments
 from flowcost.sources.segments import Received
 
 PODS = 30  # of a node
-VARIANTS = 6  # different bodies of one agent
 
 
 class Agent:
@@ -65,10 +68,10 @@ class Agent:
         )
         pods = [pod(number, place) for place in range(PODS)]
         rows = [self._row(chance, words.agents) for _ in range(words.records)]
-        each = max(1, round(words.records * words.interval / 60))
+        posts = max(1, round(60 / words.interval))  # in a minute: each record is in one of them
         self.parts = []
-        for _ in range(VARIANTS):
-            flows = segment.pack(chance.sample(rows, min(each, len(rows))))
+        for post in range(posts):
+            flows = segment.pack(rows[post::posts])
             self.parts.append(
                 Segment(
                     cluster="prod",
@@ -103,7 +106,7 @@ class Agent:
         self.sequence += 1
         end = int(now * 1e6)
         start = max(end - int(seconds * 1e6), (end - 1) // segment.HOUR_US * segment.HOUR_US)
-        part = self.parts[self.sequence % VARIANTS]
+        part = self.parts[self.sequence % len(self.parts)]
         return replace(part, sequence=self.sequence, window_start=start, window_end=end)
 
 
@@ -172,6 +175,11 @@ class Server:
             return time.monotonic() - self.began
         return (datetime.now(UTC) - datetime.fromisoformat(until)).total_seconds()
 
+    def settle(self) -> None:
+        """Wait until nothing waits for the ledger."""
+        while self.health()["waiting"]:
+            time.sleep(0.5)
+
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
@@ -239,7 +247,9 @@ class Load:
         connection.close()
 
 
-async def burst(port: int, bodies: list[tuple[bytes, int]], connections: int) -> tuple[int, float]:
+async def burst(
+    port: int, bodies: list[tuple[bytes, int, int]], connections: int
+) -> tuple[int, float]:
     """Post bodies as fast as they are taken; return records acknowledged, and seconds."""
     waiting = iter(bodies)
     taken = 0
@@ -247,7 +257,7 @@ async def burst(port: int, bodies: list[tuple[bytes, int]], connections: int) ->
     async def one() -> None:
         nonlocal taken
         connection = Connection(port)
-        for body, rows in waiting:
+        for body, rows, _ in waiting:
             while await connection.post(body) != 200:
                 await asyncio.sleep(0.05)
             taken += rows
@@ -258,24 +268,25 @@ async def burst(port: int, bodies: list[tuple[bytes, int]], connections: int) ->
     return taken, time.monotonic() - started
 
 
-def burst_bodies(words: argparse.Namespace) -> list[tuple[bytes, int]]:
+def burst_bodies(words: argparse.Namespace) -> list[tuple[bytes, int, int]]:
     """Return segments of a minute's records each, encoded as they are posted."""
     fuller = argparse.Namespace(agents=words.agents, records=words.records, interval=60)
     made = []
     agents = [Agent(number, fuller) for number in range(min(words.agents, 20))]
     for agent in agents:
         agent.sequence = 10_000_000
-    while sum(rows for _, rows in made) < words.burst * 120_000:
+    while sum(rows for _, rows, _ in made) < words.burst * 120_000:
         for agent in agents:
             one = agent.next(time.time(), 60)
-            made.append((segment.deflate(segment.encode(one)), len(one.flows)))
+            size = sum(memoryview(one.flows.bytes).cast("Q"))
+            made.append((segment.deflate(segment.encode(one)), len(one.flows), size))
     return made
 
 
 def raw(folder: Path, words: argparse.Namespace, records: int) -> float:
     """Return the CPU seconds of writing as many of the same records raw to Parquet."""
     agents = [Agent(number, words) for number in range(words.agents)]
-    started, written, number = time.process_time(), 0, 0
+    spent, written, number = 0.0, 0, 0
     pa.set_cpu_count(1)
     while written < records:
         received = [
@@ -283,10 +294,12 @@ def raw(folder: Path, words: argparse.Namespace, records: int) -> float:
             for agent in agents
         ]
         table = segments.flows(received)
+        started = time.process_time()
         pq.write_table(table, folder / f"raw-{number}.parquet", compression="zstd")
+        spent += time.process_time() - started
         written += table.num_rows
         number += 1
-    return (time.process_time() - started) * records / written
+    return spent * records / written
 
 
 def main() -> None:
@@ -329,31 +342,39 @@ def _measure(server: Server, folder: Path, words: argparse.Namespace) -> None:
     done.set()
     watcher.join()
     settle = time.monotonic()
-    while server.health()["waiting"]:
-        time.sleep(0.5)
+    server.settle()
     settle = time.monotonic() - settle
+    booked = compared(server, load.bytes)
+    disk = [mebibytes(folder / "ledger" / one) for one in (".serve", ".run", "tenant=default")]
     bodies = burst_bodies(words)
     taken, spent = asyncio.run(burst(server.port, bodies, 16))
     peak = server.mebibytes("VmHWM")
-    booked = total(server, load)
+    server.settle()
+    booked += ", " + compared(server, load.bytes + sum(size for _, _, size in bodies))
     writing = raw(folder, words, min(load.records, 1_000_000)) * max(1, load.records / 1_000_000)
     table(words, load, samples, {
         "seconds": seconds, "cpu": cpu, "own": own, "settle": settle, "peak": peak,
         "burst": taken / spent, "raw": writing, "booked": booked,
+        "disk": ", ".join(f"{size:.0f}" for size in disk),
     })  # fmt: skip
 
 
-def total(server: Server, load: Load) -> str:
-    """Return whether the ledger holds what was acknowledged before the burst, or more."""
+def mebibytes(folder: Path) -> float:
+    """Return what lies in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / (1 << 20)
+
+
+def compared(server: Server, acknowledged: int) -> str:
+    """Return how many bytes the ledger holds, beside what was acknowledged."""
     url = f"http://127.0.0.1:{server.port}/v1/costs?by=direction"
     with urllib.request.urlopen(url, timeout=120) as found:
         rows = json.load(found)["rows"]
     held = sum(row["bytes"] for row in rows)
-    return "all" if held >= load.bytes else f"{load.bytes - held} bytes missing"
+    return "all" if held == acknowledged else f"{held} bytes of {acknowledged}"
 
 
 def table(words: argparse.Namespace, load: Load, samples: list, figures: dict) -> None:
-    cuts = quantiles(load.took, n=1000) if len(load.took) > 1 else [0] * 999
+    cuts = quantiles(load.took, n=1000, method="inclusive") if len(load.took) > 1 else [0] * 999
     behind = [one[1] for one in samples] or [0]
     tail = [one[1] for one in samples[-12:]] or [0]
     memory = [one[2] for one in samples] or [0]
@@ -371,9 +392,10 @@ def table(words: argparse.Namespace, load: Load, samples: list, figures: dict) -
         ("ledger behind, median, most (s)", f"{median(behind):.1f}, {max(behind):.1f}"),
         ("ledger behind, last minute, most (s)", f"{max(tail):.1f}"),
         ("after the load, until all was booked (s)", f"{figures['settle']:.1f}"),
-        ("booked of what was acknowledged", figures["booked"]),
+        ("booked of what was acknowledged: load, with burst", figures["booked"]),
         ("memory, first and last quarter, most (MiB)",
          f"{median(first):.0f}, {median(last):.0f}, {figures['peak']:.0f}"),
+        ("disk before the burst: inbox, as posted, ledger (MiB)", figures["disk"]),
         ("CPU of the server, of the generator (cores)",
          f"{figures['cpu'] / figures['seconds']:.2f}, {figures['own'] / figures['seconds']:.2f}"),
         ("CPU of the server / raw Parquet of the same records",

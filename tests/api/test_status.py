@@ -24,6 +24,13 @@ def test_all_is_well(health):
     assert found["posted_until"] == "2026-11-03T02:00:00Z"
 
 
+def test_a_clock_that_is_wrong_is_told(health):
+    found = health(Live(posted_until=NOW + timedelta(days=20)), Clusters())
+    assert found["reasons"] == [
+        "what agents post reaches to 2026-11-23T02:00:00Z and is ahead of this server's clock"
+    ]
+
+
 def test_every_trouble_has_its_reason(health):
     live = Live(posted_until=NOW - timedelta(hours=1), waiting=7, troubles=("hour 3 is damaged",))
     clusters = Clusters(watch="broken", watch_error="403")

@@ -11,6 +11,7 @@ import pytest
 
 from flowcost import segment
 from flowcost.errors import BusyError, SegmentError
+from flowcost.segment import SeenPod
 from flowcost.server.inbox import Inbox
 from flowcost.server.settings import MIB
 from flowcost.server.settings import Inbox as Limits
@@ -78,6 +79,8 @@ def test_each_part_of_the_name_tells_segments_apart(inbox):
         ("acme", "prod", b"\x00", "not a segment"),
         ("acme", "prod", body(epoch=-1), "epoch"),
         ("acme", "prod", body(sequence=1 << 63), "sequence"),
+        ("acme", "prod", body(boot="b" * 1025), "a name of 1025 characters"),
+        ("acme", "prod", body(pods=[SeenPod(uid="u", name="n" * 1025)]), "a name of 1025"),
         ("acme", "prod", body(hour=HOUR - timedelta(days=9)), "look at the node's clock"),
     ],
 )

@@ -182,11 +182,11 @@ class Live:
             self._fail(place, error)
             return
         self._retiring.heard(tenant, hour)
-        self._inbox.forget([one.id for one in waiting])
         fresh = index.segments - (before.segments if before else 0)
-        with self._lock:
+        with self._lock:  # before they are forgotten: nobody may see a moment at which none waits
             self._dirty.add(place)
             self._folded[place] = self._folded.get(place, 0) + fresh
+        self._inbox.forget([one.id for one in waiting])
 
     # -- from hours to the ledger ------------------------------------------------------------------
 

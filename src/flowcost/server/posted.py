@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from flowcost import clock, segment
 from flowcost.errors import SegmentError, SourceError
 from flowcost.segment import Segment
 
 MOST_BYTES = 1 << 50  # of one segment's flows: a sum of eight thousand such still fits in 63 bits
+
+MOST_TEXT = 1024  # characters of a name: a name is repeated in every row that it is of
 
 Key = tuple[str, str, str, str, int]  # tenant, cluster, node, boot, epoch
 
@@ -48,6 +51,7 @@ def read(tenant: str, cluster: str, body: bytes, *, oldest: datetime) -> Posted:
             raise SegmentError(f"{name} is not a number below 2**63")
     _check_window(found, oldest)
     _check_sums(found)
+    _check_texts(found)
     key = (tenant, cluster or found.cluster, found.node, found.boot, found.epoch)
     return Posted(key, found, body)
 
@@ -60,6 +64,16 @@ def _check_window(found: Segment, oldest: datetime) -> None:
             f"windows are booked from {clock.iso(oldest)}",
             hint="look at the node's clock; `retention.late` says how late is too late",
         )
+
+
+def _check_texts(found: Segment) -> None:
+    ends: list[object] = [*astuple(found.node_identity)]
+    for pod in found.pods:
+        ends += astuple(pod)
+    texts = (found.node, found.boot, found.cluster, *found.flows.texts, *ends)
+    longest = max(len(text) for text in texts if isinstance(text, str))
+    if longest > MOST_TEXT:
+        raise SegmentError(f"a name of {longest} characters; at most {MOST_TEXT}")
 
 
 def _check_sums(found: Segment) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,10 @@ from flowcost.errors import NotPermittedError
 from flowcost.server.settings import Server
 
 KEEP_ALIVE_S = 75  # agents post every few seconds, on one connection
+
+# Seconds a thread may keep the interpreter from others. A thread that answers must get it back
+# after each of its system calls, and the live pipeline computes for seconds on end.
+SWITCH_S = 0.0005
 
 LOG = logging.getLogger("flowcost.server")
 
@@ -49,6 +54,7 @@ def url(settings: Server, sock: socket.socket) -> str:
 
 def run(application: ASGIApp, settings: Server, sock: socket.socket) -> None:
     """Serve until a signal ends it."""
+    sys.setswitchinterval(SWITCH_S)
     tls = settings.tls
     loop = uvicorn.Config(
         application,

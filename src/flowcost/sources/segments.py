@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import accumulate
+from struct import iter_unpack, pack
 from typing import Any
 
 import msgspec
@@ -24,7 +25,7 @@ from flowcost.address import UNSPECIFIED
 from flowcost.flow_columns import DIRECTIONS, INITIATORS, Flows
 from flowcost.model import EndKind, Identity, ObserverType
 from flowcost.schema import FLOWS
-from flowcost.segment import HOUR_US, Segment
+from flowcost.segment import HOUR_US, SeenPod, Segment
 
 SOURCE = "agent"
 
@@ -104,10 +105,36 @@ class Received(Struct, frozen=True):
         return int.from_bytes(hashlib.blake2b(name + b"\0" + self.body, digest_size=32).digest())
 
 
-def flows(received: Iterable[Received]) -> pa.Table:
+def flows(received: Sequence[Received]) -> pa.Table:
     """Return the flows of segments, one row per row, with the columns of `schema.FLOWS`."""
-    tables = [_flows(one) for one in received]
-    return pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+    if not received:
+        return SCHEMA.empty_table()
+    columns = _Columns(received)
+    dialed = columns.addresses("dialed_address")
+    given = {
+        **_of_segments(received, columns),
+        "direction": columns.words("direction", DIRECTIONS),
+        "local_address": columns.addresses("local_address"),
+        "local_port": columns.small("local_port", pa.uint16()),
+        "remote_address": columns.addresses("remote_address"),
+        "remote_port": columns.small("remote_port", pa.uint16()),
+        "transport": columns.small("transport", pa.uint8()),
+        "dialed_address": pc.if_else(pc.equal(dialed, _NOBODY), pa.scalar(None, _ADDRESS), dialed),
+        "dialed_port": columns.small("dialed_port", pa.uint16()),
+        "initiator": columns.words("initiator", INITIATORS),
+        "bytes": columns.of("bytes", pa.int64()),
+        "packets": columns.of("packets", pa.int64()),
+        "local_uid": columns.texts("local_uid"),
+        "dns_name": columns.texts("dns_name"),
+    }
+    nothing = {"text": "", "small": pa.scalar(0, pa.int32()), "int": 0}
+    made = [
+        given[column.name]
+        if column.name in given
+        else pa.repeat(nothing.get(column.type), columns.rows)
+        for column in FLOWS
+    ]
+    return pa.Table.from_arrays(made, schema=SCHEMA)
 
 
 def seen(received: Sequence[Received]) -> pa.Table:
@@ -115,40 +142,37 @@ def seen(received: Sequence[Received]) -> pa.Table:
 
     An address of all zeros stands for an end whose address is not known.
     """
-    rows: list[dict[str, Any]] = []
+    columns: list[list[Any]] = [[] for _ in SEEN]
     for one in received:
         segment = one.segment
-        named = {pod.uid: pod.identity(segment.node_identity) for pod in segment.pods}
+        named = {pod.uid: pod for pod in segment.pods}
         known: dict[str, str] = {}
         for uid, address in _ends(segment.flows):
             text = known.get(uid)
             if text is None:
-                identity = named.get(uid) or _unnamed(segment, uid)
+                identity = _identity(segment, uid, named.get(uid))
                 text = known[uid] = msgspec.json.encode(identity, order="sorted").decode()
-            rows.append(
-                {
-                    "cluster": one.cluster,
-                    "address": address,
-                    "uid": uid,
-                    "first": segment.window_start,
-                    "last": segment.window_end,
-                    "identity": text,
-                }
-            )
-    return pa.Table.from_pylist(rows, schema=SEEN)
+            row = one.cluster, address, uid, segment.window_start, segment.window_end, text
+            for column, value in zip(columns, row, strict=True):
+                column.append(value)
+    # Column by column: one long call would keep every other thread from running.
+    arrays = [pa.array(column, kind.type) for column, kind in zip(columns, SEEN, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=SEEN)
 
 
-def _ends(columns: Flows) -> Iterable[tuple[str, bytes]]:
+def _ends(columns: Flows) -> list[tuple[str, bytes]]:
     """Return the distinct (uid, local address) of a segment's rows, in order."""
     rows = columns.rows
     places = memoryview(columns.local_uid).cast("I") if columns.local_uid else [0] * rows
-    address = columns.local_address or bytes(16 * rows)
-    pairs = sorted({(places[n], address[16 * n : 16 * n + 16]) for n in range(rows)})
-    return [(columns.texts[place], end) for (place, end), _ in groupby(pairs)]
+    addresses = iter_unpack("16s", columns.local_address or bytes(16 * rows))
+    pairs = sorted(set(zip(places, addresses, strict=True)))
+    return [(columns.texts[place], end) for place, (end,) in pairs]
 
 
-def _unnamed(segment: Segment, uid: str) -> Identity:
-    """Return an end that the agent had no name for: the node, or a pod of it by uid only."""
+def _identity(segment: Segment, uid: str, pod: SeenPod | None) -> Identity:
+    """Return an end; if the agent had no name for it, the node, or a pod of it by uid only."""
+    if pod is not None:
+        return pod.identity(segment.node_identity)
     node = segment.node_identity
     if not node.k8s_node_name:
         node = replace(node, k8s_node_name=segment.node)
@@ -157,60 +181,49 @@ def _unnamed(segment: Segment, uid: str) -> Identity:
     return replace(node, k8s_pod_uid=uid)
 
 
-def _flows(one: Received) -> pa.Table:
-    segment, columns = one.segment, one.segment.flows
-    rows, node = columns.rows, one.segment.node_identity
-    numbers = _Numbers(columns)
-    dialed = numbers.addresses("dialed_address")
-    constant = {
-        "window_start": pa.scalar(segment.window_start, _INSTANT),
-        "window_end": pa.scalar(segment.window_end, _INSTANT),
-        "tenant": one.tenant,
-        "cluster": one.cluster,
-        "observer": segment.node,
-        "observer_type": str(ObserverType.NODE_AGENT),
-        "account": node.cloud_account_id,
-        "region": node.cloud_region,
-        "az_id": node.cloud_availability_zone,
-        "vpc_id": node.cloud_vpc_id,
-        "subnet_id": node.cloud_subnet_id,
-        "sampled": pa.scalar(1, pa.int32()),
-        "source": SOURCE,
+def _of_segments(received: Sequence[Received], columns: _Columns) -> dict[str, pa.Array]:
+    """Return the columns that are the same for all rows of a segment."""
+    nodes = [one.segment.node_identity for one in received]
+    starts = pa.array([one.segment.window_start for one in received], _INSTANT)
+    ends = pa.array([one.segment.window_end for one in received], _INSTANT)
+    texts = {
+        "tenant": [one.tenant for one in received],
+        "cluster": [one.cluster for one in received],
+        "observer": [one.segment.node for one in received],
+        "account": [node.cloud_account_id for node in nodes],
+        "region": [node.cloud_region for node in nodes],
+        "az_id": [node.cloud_availability_zone for node in nodes],
+        "vpc_id": [node.cloud_vpc_id for node in nodes],
+        "subnet_id": [node.cloud_subnet_id for node in nodes],
     }
-    varying = {
-        "direction": numbers.words("direction", DIRECTIONS),
-        "local_address": numbers.addresses("local_address"),
-        "local_port": numbers.small("local_port", pa.uint16()),
-        "remote_address": numbers.addresses("remote_address"),
-        "remote_port": numbers.small("remote_port", pa.uint16()),
-        "transport": numbers.small("transport", pa.uint8()),
-        "dialed_address": pc.if_else(pc.equal(dialed, _NOBODY), pa.scalar(None, _ADDRESS), dialed),
-        "dialed_port": numbers.small("dialed_port", pa.uint16()),
-        "initiator": numbers.words("initiator", INITIATORS),
-        "bytes": numbers.of("bytes", pa.int64()),
-        "packets": numbers.of("packets", pa.int64()),
-        "local_uid": numbers.words("local_uid", columns.texts),
-        "dns_name": numbers.words("dns_name", columns.texts),
+    return {
+        "window_start": starts.take(columns.segment),
+        "window_end": ends.take(columns.segment),
+        **{name: pa.array(one, pa.string()).take(columns.segment) for name, one in texts.items()},
+        "observer_type": pa.repeat(str(ObserverType.NODE_AGENT), columns.rows),
+        "sampled": pa.repeat(pa.scalar(1, pa.int32()), columns.rows),
+        "source": pa.repeat(SOURCE, columns.rows),
     }
-    nothing = {"text": "", "small": pa.scalar(0, pa.int32()), "int": 0}
-    made = [
-        varying[column.name]
-        if column.name in varying
-        else pa.repeat(constant.get(column.name, nothing.get(column.type)), rows)
-        for column in FLOWS
-    ]
-    return pa.Table.from_arrays(made, schema=SCHEMA)
 
 
-class _Numbers:
-    """The packed columns of a segment as arrays; a column that was left out is zeros."""
+class _Columns:
+    """The packed columns of segments, end to end; a column that was left out is zeros.
 
-    def __init__(self, columns: Flows) -> None:
-        self._columns, self._rows = columns, columns.rows
+    `segment` holds the place of each row's segment.
+    """
+
+    def __init__(self, received: Sequence[Received]) -> None:
+        self._parts = [one.segment.flows for one in received]
+        self.rows = sum(part.rows for part in self._parts)
+        self.segment = self._array(
+            pa.uint32(), (pack("<I", n) * part.rows for n, part in enumerate(self._parts))
+        )
 
     def of(self, name: str, kind: pa.DataType) -> pa.Array:
-        packed = getattr(self._columns, name) or bytes(kind.byte_width * self._rows)
-        return pa.Array.from_buffers(kind, self._rows, [None, pa.py_buffer(packed)])
+        width = kind.byte_width
+        return self._array(
+            kind, (getattr(part, name) or bytes(width * part.rows) for part in self._parts)
+        )
 
     def small(self, name: str, kind: pa.DataType) -> pa.Array:
         return self.of(name, kind).cast(pa.int32())
@@ -219,5 +232,15 @@ class _Numbers:
         return self.of(name, _ADDRESS)
 
     def words(self, name: str, meanings: Sequence[str]) -> pa.Array:
-        kind = pa.uint8() if name in {"direction", "initiator"} else pa.uint32()
-        return pa.array([str(word) for word in meanings], pa.string()).take(self.of(name, kind))
+        words = pa.array([str(word) for word in meanings], pa.string())
+        return words.take(self.of(name, pa.uint8()))
+
+    def texts(self, name: str) -> pa.Array:
+        """Return texts; each segment has its own dictionary of them."""
+        firsts = accumulate((len(part.texts) for part in self._parts[:-1]), initial=0)
+        first = pa.array(firsts, pa.uint32()).take(self.segment)
+        every = pa.array([text for part in self._parts for text in part.texts], pa.string())
+        return every.take(pc.add(first, self.of(name, pa.uint32())))
+
+    def _array(self, kind: pa.DataType, packed: Iterable[bytes]) -> pa.Array:
+        return pa.Array.from_buffers(kind, self.rows, [None, pa.py_buffer(b"".join(packed))])

@@ -12,6 +12,7 @@ from flowcost.views.api.endpoint import Asked, Nothing
 from flowcost.views.service import ClusterState
 
 SILENT = timedelta(minutes=15)  # after which a cluster that posted is missed
+AHEAD = timedelta(minutes=5)  # that clocks may differ
 BEHIND = timedelta(minutes=5)  # that acknowledged segments may wait for the ledger
 
 
@@ -79,6 +80,9 @@ def health(asked: Asked, takes: Nothing) -> Health:  # noqa: ARG001 - takes noth
     if live.waiting and late:
         until = clock.iso(live.posted_until) if live.posted_until else "never"
         reasons.append(f"{live.waiting} segments wait for the ledger, which reaches to {until}")
+    if live.posted_until is not None and live.posted_until - now > AHEAD:
+        until = clock.iso(live.posted_until)
+        reasons.append(f"what agents post reaches to {until} and is ahead of this server's clock")
     reasons += [
         reason for one in asked.service.clusters.states(tenant) for reason in _troubles(one, now)
     ]
