@@ -338,3 +338,18 @@ def test_agents_get_no_page(shop):
     agents = Principal(tenant="t1", subject="agents of prod", cluster="prod")
     for page in ["/", "/charges", *ALL, "/costs.csv"]:
         assert visitor(console(shop, agents)).get(page).status_code == 403, page
+
+
+@pytest.mark.parametrize(
+    "page", ["/", "/conversations", "/findings", "/coverage", "/rates", "/charges"]
+)
+def test_only_what_changes_a_page_can_be_chosen_there(client, page):
+    offered = ("a", "role", "switch") in get(client, f"{page}?v=1&last=all").attributes
+    assert offered is (page in ("/", "/conversations"))
+
+
+def test_an_hour_at_midnight_is_an_hour(make_ledger):
+    midnight = datetime(2026, 11, 3, tzinfo=UTC)
+    ledger = make_ledger([charge("cross_az", REGIONAL, hour=midnight, bytes=9, quantity=9)])
+    rows = get(visitor(console(ledger)), "/charges?v=1&last=all").tables["charges-table"]
+    assert rows[1][0] == "3 Nov 2026 00:00"

@@ -15,7 +15,7 @@ from flowcost.views.web.asked import Asked
 from flowcost.views.web.charges import TOLD_BY, charge_id
 from flowcost.views.web.frame import page
 from flowcost.views.web.question import Question, address
-from flowcost.views.web.window import moment
+from flowcost.views.web.window import hour_of_day
 
 SOUGHT = 5000  # charges of one hour among which one is found again
 _SHOWN = ("usage_type", "operation", "resource_id", "payer_account", "region", "leg")
@@ -46,7 +46,7 @@ def _page(request: Request, asked: Asked, each: Explanation) -> Response:
         asked=asked,
         each=each,
         cost="unpriced" if each.list_cost is None else dollars(each.list_cost),
-        hour=moment(asked.window.start) if asked.window else "",
+        hour=hour_of_day(asked.window.start) if asked.window else "",
         meter=[(name, str(each.charge[name])) for name in _SHOWN if each.charge[name]],
         facts=[(k, v) for k, v in facts.items() if v not in ("", None)]
         if isinstance(facts, dict)

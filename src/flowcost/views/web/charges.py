@@ -19,7 +19,7 @@ from flowcost.views.web.controls import controls
 from flowcost.views.web.frame import page
 from flowcost.views.web.grid import BYTES, MONEY, Cell, Grid, Head, Row
 from flowcost.views.web.question import MOST_ROWS, address
-from flowcost.views.web.window import moment
+from flowcost.views.web.window import hour_of_day
 
 # What tells the charges of one hour and conversation apart, in a filter.
 TOLD_BY = ("path", "usage_type", "operation", "leg", "provenance")
@@ -88,7 +88,7 @@ def _row(asked: Asked, each: Explanation) -> Row:
     quantity = int(str(charge["quantity"]))
     return Row(
         cells=(
-            Cell(text=moment(hour) if isinstance(hour, datetime) else str(hour)),
+            Cell(text=hour_of_day(hour) if isinstance(hour, datetime) else str(hour)),
             Cell(text=str(charge["usage_type"]) or f"none ({each.path})"),
             Cell(text=str(charge["operation"])),
             Cell(text=" ".join(filter(None, (str(charge["leg"]), _implied(charge))))),

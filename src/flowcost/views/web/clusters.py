@@ -63,7 +63,7 @@ def show(request: Request, asked: Asked) -> Response:
         "clusters.html",
         asked=asked,
         figures=[
-            Figure("in the ledger until", _until(live.posted_until)),
+            Figure("agents posted until", _until(live.posted_until)),
             Figure("closed until", _until(live.closed_until), "hours before are immutable"),
             Figure("waiting", f"{live.waiting} segments", binary(live.waiting_bytes)),
         ],

@@ -91,6 +91,11 @@ def following(at: datetime, step: str) -> datetime:
 
 
 def moment(instant: datetime) -> str:
-    """Return an hour for people: `2 Nov 2026 10:00`; midnight is the day alone."""
-    day = f"{instant.day} {instant:%b %Y}"
-    return day if instant.hour == 0 else f"{day} {instant:%H:%M}"
+    """Return an instant for people: `2 Nov 2026 10:00`; midnight is the day alone."""
+    text = hour_of_day(instant)
+    return text.removesuffix(" 00:00")
+
+
+def hour_of_day(instant: datetime) -> str:
+    """Return an hour for people: `2 Nov 2026 00:00`."""
+    return f"{instant.day} {instant:%b %Y} {instant:%H:%M}"
