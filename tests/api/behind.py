@@ -3,9 +3,12 @@
 from contextlib import contextmanager
 
 from flowcost import clock
+from flowcost.errors import UsageError
 from flowcost.insights.alerting import Alerting
 from flowcost.insights.budgets import short_form
 from flowcost.insights.destinations import Signals
+from flowcost.ledger.query import Table
+from flowcost.schema import Column
 from flowcost.views.service import ClusterState, LiveState
 
 NOW = clock.parse("2026-11-03T02:00:00Z")
@@ -26,6 +29,12 @@ class Live:
                 **dict.fromkeys(("posted_until", "closed_until")), waiting=0, waiting_bytes=0
             )
         )
+
+    def minutes(self, selection, by):
+        if selection.start is None:
+            raise UsageError("minutes need a start and an end")
+        names = ("minute", *by, "bytes")
+        return Table(tuple(Column(name, "text", "") for name in names), ())
 
 
 class Clusters:

@@ -101,6 +101,29 @@ def test_what_is_posted_is_told_by_the_api_and_outlives_the_process(tmp_path):
         assert process.wait(30) == 0
 
 
+def test_the_api_tells_minutes_that_add_up_to_their_hour(tmp_path):
+    hour = clock.hour_of(datetime.now(UTC) - timedelta(minutes=5))
+    with served("--ledger", str(tmp_path / "ledger")) as (_, url):
+        for number in range(3):
+            for one in both_ends(number, 1000, at=70 * number, hour=hour):
+                assert post(url, one)[0] == 200
+        eventually(lambda: booked(url) == {"receive": 3300, "transmit": 3300})
+        asked = f"{url}/v1/trends?step=minute&last=2h&by=direction"
+        rows, page = [], json.loads(get(f"{asked}&limit=4")[1])
+        while True:
+            rows += [(row["minute"], row["direction"], row["bytes"]) for row in page["rows"]]
+            if page["next"] is None:
+                break
+            page = json.loads(get(f"{asked}&limit=4&cursor={page['next']}")[1])
+        assert rows == [
+            (clock.iso(hour + timedelta(minutes=minute)), direction, 1100)
+            for minute in range(3)
+            for direction in ("receive", "transmit")
+        ]
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            get(f"{url}/v1/trends?step=minute&last=30d")
+
+
 def test_one_ledger_has_one_server(tmp_path):
     ledger = str(tmp_path / "ledger")
     taken = pytest.raises(AssertionError, match="served by another")

@@ -26,6 +26,8 @@ from flowcost.views.tables import plain, render
 
 MOST_ROWS = 10_000
 FURTHEST = 10_000_000  # rows a cursor may pass over
+MINUTE = "minute"
+_OF_A_PAGE = ("cursor", "limit", "format")
 MEDIA = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 
 Value = str | int | None
@@ -130,7 +132,11 @@ class TrendsAsked(Paged, frozen=True, kw_only=True):
 
     by: Annotated[Names, Meta(description="group keys besides the step")] = Names("")
     step: Annotated[
-        str, Meta(description="step of time", extra_json_schema={"enum": list(STEPS)})
+        str,
+        Meta(
+            description="step of time; of minutes six hours at most, and only what agents saw",
+            extra_json_schema={"enum": [MINUTE, *STEPS]},
+        ),
     ] = "hour"
 
 
@@ -150,6 +156,8 @@ def conversations(asked: Asked, takes: ConversationsAsked) -> Costs | Response:
 
 def trends(asked: Asked, takes: TrendsAsked) -> Costs | Response:
     """Return costs per step of time; a step without charges has no row."""
+    if takes.step == MINUTE:
+        return _by_the_minute(asked, takes)
     return page(asked, takes, (takes.step, *takes.by.names), takes.step)
 
 
@@ -174,10 +182,25 @@ def totals(asked: Asked, takes: Window) -> Totals:
     )
 
 
+def _by_the_minute(asked: Asked, takes: TrendsAsked) -> Costs | Response:
+    """Return a page of minutes, from what agents posted; their sum is the hour's of agents."""
+    if takes.top is not None:
+        raise RequestError({"top": "is no use by the minute"})
+    offset = _offset(takes.cursor, question := canonical(takes, without=_OF_A_PAGE))
+    selection = asked.selection(takes)
+    if selection.end is None:
+        running = clock.hour_of(asked.service.now())
+        selection = replace(selection, end=running + clock.HOUR)
+    table = asked.service.live.minutes(selection, takes.by.names)
+    until = offset + takes.limit
+    after = _cursor(until, question) if len(table.rows) > until else None
+    return _written(replace(table, rows=table.rows[offset:until]), takes.format, selection, after)
+
+
 def page(asked: Asked, takes: Paged, by: tuple[str, ...], sort: str) -> Costs | Response:
     """Return one page of the costs by some keys, in the format that is asked for."""
     _check_sort(sort, by)
-    question = canonical(takes, without=("cursor", "limit", "format"))
+    question = canonical(takes, without=_OF_A_PAGE)
     offset = _offset(takes.cursor, question)
     selection = asked.selection(takes)
     ledger = asked.service.ledger
