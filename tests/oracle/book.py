@@ -191,7 +191,7 @@ def _provider(world: World, one: _Seen) -> str:
 
 
 def _see(world: World, row: Row) -> _Seen:
-    near, far = world.place(row.local, row.start), world.place(row.remote, row.start)
+    near, far = (world.place(end, row.start, row) for end in (row.local, row.remote))
     near = _hinted(near, row) if not row.at_gateway else near
     if near.vpc and far.vpc:
         vpc = "same" if near.vpc == far.vpc else "other"

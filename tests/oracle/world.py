@@ -24,6 +24,10 @@ NOWHERE = (
 )  # fmt: skip
 
 
+# What two blocks of one size say differently.
+UNSURE = "?"
+
+
 def _inside(address: Address, blocks: tuple[str, ...]) -> bool:
     return any(address in ipaddress.ip_network(block) for block in blocks)
 
@@ -109,24 +113,55 @@ class World:
     rows: list[Row] = field(default_factory=list)
     options: dict = field(default_factory=dict)
 
-    def place(self, address: Address, at: datetime) -> Place:
-        """Return who `address` was at `at`: narrow blocks speak first, wide ones fill gaps."""
-        holding = sorted(
-            (one for one in self.networks if address in one["block"] and _held(one, at)),
-            key=lambda one: -one["block"].prefixlen,
-        )
+    def place(self, address: Address, at: datetime, row: Row | None = None) -> Place:
+        """Return who `address` was at `at` for who wrote `row`.
+
+        Narrow blocks speak first, wide ones fill gaps; what blocks of one size say differently
+        nobody knows.
+        """
+        holding = [one for one in self.networks if address in one["block"] and _held(one, at)]
+        if row:
+            holding = self._met(holding, row)
         words: dict[str, str] = {}
-        for one in holding:
-            said = dict(one["words"])
-            if (
-                words.get("cloud.vpc_id")
-                and said.get("cloud.vpc_id", words["cloud.vpc_id"]) != (words["cloud.vpc_id"])
-            ):
-                continue
+        for size in sorted({one["block"].prefixlen for one in holding}, reverse=True):
+            tied = [one["words"] for one in holding if one["block"].prefixlen == size]
+            if words.get("cloud.vpc_id"):
+                tied = [
+                    one
+                    for one in tied
+                    if one.get("cloud.vpc_id", "") in ("", words["cloud.vpc_id"])
+                ]
+            said = {
+                name: value if all(one.get(name, value) == value for one in tied) else UNSURE
+                for one in tied
+                for name, value in one.items()
+            }
             if "kind" in words or "cloud.service" in words:
                 said.pop("cloud.service", None)
             words = said | words
-        return Place(address, words)
+        return Place(address, {name: value for name, value in words.items() if value != UNSURE})
+
+    def _met(self, holding: list[dict], row: Row) -> list[dict]:
+        """Return the blocks that count where `row` was seen: in a cluster, else in a network."""
+        own = row.text.get("cluster", "")
+        clusters = {one["words"].get("k8s.cluster.name", "") for one in holding} - {""}
+        if own in clusters and len(clusters) > 1:
+            closest = max(
+                one["block"].prefixlen
+                for one in holding
+                if one["words"].get("k8s.cluster.name") == own
+            )
+            return [
+                one
+                for one in holding
+                if one["words"].get("k8s.cluster.name", own) == own
+                or one["block"].prefixlen > closest
+            ]
+        vpc = row.text.get("vpc_id", "")
+        vpcs = {one["words"].get("cloud.vpc_id", "") for one in holding} - {""}
+        if vpc in vpcs and len(vpcs) > 1:
+            return [one for one in holding if one["words"].get("cloud.vpc_id", vpc) == vpc]
+        return holding
 
     def device(self, name: str) -> Place:
         """Return a gateway as a place; an unknown id is a place without attributes."""

@@ -174,6 +174,23 @@ from = 2026-11-01
     assert teams == ["a", "b"]
 
 
+def test_one_block_may_be_several_networks_or_clusters():
+    both = "".join(
+        f"""
+[[network]]
+cidr = "10.0.0.0/16"
+{attribute} = "{name}"
+owner.team = "{name}"
+"""
+        for attribute in ("cloud.vpc_id", "k8s.cluster.name")
+        for name in ("a", "b")
+    )
+    with pytest.raises(InventoryError, match="network 3: cidr: the same block as network 1"):
+        declared.parse(both)
+    vpcs = declared.parse(both.split('[[network]]\ncidr = "10.0.0.0/16"\nk8s')[0])
+    assert [one.identity.cloud_vpc_id for one in vpcs.claims] == ["a", "b"]
+
+
 def test_a_file_that_is_not_there_or_not_toml_is_named(tmp_path):
     with pytest.raises(InventoryError, match=r"gone\.toml"):
         declared.read(tmp_path / "gone.toml")

@@ -267,6 +267,44 @@ def test_two_clusters_that_share_a_pod_range_have_each_its_own_pod_and_say_so(tm
     assert finding.sample == "10.244.0.5"
 
 
+def test_pods_of_two_clusters_in_two_vpcs_of_one_plan_are_placed_in_their_own(tmp_path):
+    home = tmp_path / "aws" / "111111111111" / "us-east-1"
+    home.mkdir(parents=True)
+    subnets = [
+        {
+            "SubnetId": f"subnet-{vpc}{number}",
+            "VpcId": f"vpc-{vpc}",
+            "AvailabilityZoneId": zone,
+            "CidrBlock": f"10.0.{number}.0/24",
+        }
+        for vpc, zones in (("a", ("use1-az1", "use1-az2")), ("b", ("use1-az4", "use1-az6")))
+        for number, zone in enumerate(zones, 1)
+    ]
+    interfaces = [
+        {
+            "NetworkInterfaceId": f"eni-{vpc}",
+            "SubnetId": f"subnet-{vpc}1",
+            "VpcId": f"vpc-{vpc}",
+            "PrivateIpAddress": "10.0.1.10",
+            "Attachment": {"InstanceId": f"i-0{vpc}"},
+        }
+        for vpc in "ab"
+    ]
+    (home / "describe-subnets.json").write_text(json.dumps({"Subnets": subnets}))
+    (home / "describe-network-interfaces.json").write_text(
+        json.dumps({"NetworkInterfaces": interfaces})
+    )
+    for cluster, vpc in (("blue", "a"), ("green", "b")):
+        node = {**NODES[0], "spec": {"providerID": f"aws:///us-east-1a/i-0{vpc}"}}
+        write(tmp_path, cluster, nodes=[node], pods=[pod(cluster, "10.0.2.7", uid=cluster)])
+    for plans in (plans_of(cluster="blue"), plans_of(vpc="vpc-a")):
+        found = who(tmp_path, "10.0.2.7", plans=plans)
+        assert (found.k8s_pod_name, found.cloud_vpc_id) == ("blue", "vpc-a")
+        assert found.cloud_subnet_id == "subnet-a2"  # its own, not its node's
+    assert who(tmp_path, "10.0.1.10", plans=plans_of(vpc="vpc-b")).cloud_resource_id == "i-0b"
+    assert who(tmp_path, "10.0.2.7").k8s_pod_name == ""
+
+
 @pytest.mark.parametrize(
     "resource",
     ["pods", "nodes", "services", "endpointslices", "namespaces", "replicasets", "jobs"],

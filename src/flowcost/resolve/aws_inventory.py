@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -20,27 +20,40 @@ from flowcost.resolve.aws_routes import Routes
 from flowcost.resolve.flatten import blocks
 from flowcost.usage_types import regions
 
+Blocks = tuple[tuple[bytes, bytes], ...]
+
 
 class AwsInventory(Struct, frozen=True, kw_only=True):
     """What the AWS files of a snapshot say.
 
     `instances` maps an instance id to the identity of its first interface: zone, network,
-    account. `networks` are the blocks of our subnets, disjoint and sorted, as (first, last).
+    account. `networks` are the blocks of our subnets by VPC, disjoint and sorted, as (first, last).
     """
 
     layers: tuple[Layer, ...] = ()
     instances: dict[str, Identity] = field(default_factory=dict)
-    networks: tuple[tuple[bytes, bytes], ...] = ()
+    networks: dict[str, Blocks] = field(default_factory=dict)
 
-    def in_network(self, address: bytes) -> bool:
-        """Return whether `address` lies in one of our subnets."""
-        return within(self.networks, address)
+    def in_network(self, vpc: str, address: bytes) -> bool:
+        """Return whether `address` lies in one of the subnets of `vpc`."""
+        return within(self.networks.get(vpc, ()), address)
 
 
 def within(networks: Sequence[tuple[bytes, bytes]], address: bytes) -> bool:
     """Return whether one of `networks`, disjoint and sorted, holds `address`."""
     place = bisect_right(networks, address, key=lambda block: block[0])
     return bool(place) and address <= networks[place - 1][1]
+
+
+def by_vpc(subnets: Iterable[tuple[str, tuple[bytes, bytes]]]) -> dict[str, Blocks]:
+    """Return the blocks of each VPC, disjoint and sorted, from (VPC, block) of its subnets."""
+    found: dict[str, set[tuple[bytes, bytes]]] = {}
+    for vpc, block in subnets:
+        found.setdefault(vpc, set()).add(block)
+    return {
+        vpc: tuple((one.first, one.last) for one in blocks(sorted(held), lambda block: block))
+        for vpc, held in sorted(found.items())
+    }
 
 
 def read(inventory: Path) -> AwsInventory:
@@ -68,17 +81,11 @@ def read(inventory: Path) -> AwsInventory:
                 claims=tuple(chain.from_iterable(one.networks for one in found)),
             ),
         ),
-        networks=tuple(
-            (block.first, block.last)
-            for block in blocks(
-                [
-                    claim
-                    for one in found
-                    for claim in one.networks
-                    if claim.identity.cloud_subnet_id
-                ],
-                lambda claim: (claim.first, claim.last),
-            )
+        networks=by_vpc(
+            (claim.identity.cloud_vpc_id, (claim.first, claim.last))
+            for one in found
+            for claim in one.networks
+            if claim.identity.cloud_subnet_id
         ),
         instances=dict(chain.from_iterable(one.interfaces.instances() for one in found)),
     )

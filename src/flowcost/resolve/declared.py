@@ -205,11 +205,21 @@ def _own_addresses(gateways: list[Gateway]) -> Iterator[Claim]:
 
 
 def _refuse_duplicates(claims: list[tuple[str, Claim]], problems: Problems) -> None:
-    """Refuse one block declared with two identities at one time (an unstable winner)."""
+    """Refuse one block declared twice and differently at one time, except in different plans."""
     seen: dict[tuple[bytes, bytes], list[tuple[str, Claim]]] = {}
     for where, claim in claims:
         for other, earlier in seen.setdefault((claim.first, claim.last), []):
             overlap = claim.valid_from < earlier.valid_to and earlier.valid_from < claim.valid_to
-            if overlap and claim.identity != earlier.identity:
+            if overlap and claim.identity != earlier.identity and not _apart(claim, earlier):
                 problems.add(where, f"cidr: the same block as {other}, with another identity")
         seen[claim.first, claim.last].append((where, claim))
+
+
+def _apart(claim: Claim, other: Claim) -> bool:
+    """Return whether two claims name different VPCs or different clusters."""
+    one, two = claim.identity, other.identity
+    pairs = (
+        (one.cloud_vpc_id, two.cloud_vpc_id),
+        (one.k8s_cluster_name, two.k8s_cluster_name),
+    )
+    return any(its and others and its != others for its, others in pairs)

@@ -22,9 +22,8 @@ from flowcost.clock import parse
 from flowcost.errors import InventoryError
 from flowcost.model import Finding, Identity
 from flowcost.resolve import ALWAYS, Layer, aws_inventory, aws_ranges, declared, kubernetes, netbox
-from flowcost.resolve.aws_inventory import AwsInventory, within
+from flowcost.resolve.aws_inventory import AwsInventory, Blocks, by_vpc, within
 from flowcost.resolve.aws_operations import OPERATIONS
-from flowcost.resolve.flatten import blocks
 from flowcost.resolve.history import Moment, merge
 from flowcost.resolve.kubernetes_resources import RESOURCES
 
@@ -37,16 +36,16 @@ class Inventory(Struct, frozen=True, kw_only=True):
     """An inventory's layers, and what other sources of identity ask of it.
 
     `instances` says where an instance stands, as last seen; `networks` are the blocks of all
-    subnets that ever were.
+    subnets that ever were, by VPC.
     """
 
     layers: tuple[Layer, ...] = ()
     instances: dict[str, Identity] = field(default_factory=dict)
-    networks: tuple[tuple[bytes, bytes], ...] = ()
+    networks: dict[str, Blocks] = field(default_factory=dict)
 
-    def in_network(self, address: bytes) -> bool:
-        """Return whether `address` lies in a known subnet."""
-        return within(self.networks, address)
+    def in_network(self, vpc: str, address: bytes) -> bool:
+        """Return whether `address` lies in a known subnet of `vpc`."""
+        return within(self.networks.get(vpc, ()), address)
 
 
 def read(path: Path, *, published: bool = True) -> list[Layer]:
@@ -83,11 +82,16 @@ def load(path: Path, *, published: bool = True) -> Inventory:
     layers = merge(Moment(at, shown) for at, shown, _ in snapshots)
     if dated and (path / _DECLARED).exists():
         layers.append(declared.read(path / _DECLARED))
-    networks = blocks([block for *_, aws in snapshots for block in aws.networks], lambda one: one)
+    networks = by_vpc(
+        (vpc, block)
+        for *_, aws in snapshots
+        for vpc, held in aws.networks.items()
+        for block in held
+    )
     return Inventory(
         layers=(*layers, *_published(path, published)),
         instances={name: one for *_, aws in snapshots for name, one in aws.instances.items()},
-        networks=tuple((block.first, block.last) for block in networks),
+        networks=networks,
     )
 
 

@@ -26,6 +26,9 @@ from flowcost.resolve.kubernetes_nodes import Meta, Node, node_identity, node_wi
 from flowcost.resolve.kubernetes_owners import Owners
 from flowcost.resolve.kubernetes_slices import Slices
 
+# Whether a VPC has a known subnet that holds an address.
+InNetwork = Callable[[str, bytes], bool]
+
 _ENDED = {"Succeeded", "Failed"}
 _HEADLESS = {"", "None"}
 
@@ -157,13 +160,14 @@ class _Namespaces(Struct):
 def read(
     inventory: Path,
     instances: Mapping[str, Identity],
-    in_network: Callable[[bytes], bool] = lambda _address: False,
+    in_network: InNetwork = lambda _vpc, _address: False,
 ) -> Iterator[Layer]:
     """Yield one layer per cluster under `inventory/kubernetes`.
 
     `instances` says where an instance stands (zone, account, region, network); `in_network`
-    whether an address lies in a known subnet. A pod there has an interface address, whose subnet
-    may differ from its node's; any other pod leaves through its node's subnet.
+    whether an address lies in a known subnet of a VPC. A pod in one of its node's VPC has an
+    interface address, whose subnet may differ from its node's; any other pod leaves through its
+    node's subnet.
 
     Raises:
         InventoryError: a file is not the output it is named after (file and field are named).
@@ -214,17 +218,17 @@ def pod_claims(
     pod: Pod,
     identity: Identity,
     validity: tuple[datetime, datetime],
-    in_network: Callable[[bytes], bool],
+    in_network: InNetwork,
 ) -> Iterator[Claim]:
     """Yield the addresses that are the pod's own during `validity`; see `read`."""
     if pod.spec.host_network:
         return
-    routed = msgspec.structs.replace(identity, cloud_subnet_id="", cloud_vpc_id="")
+    routed, vpc = msgspec.structs.replace(identity, cloud_subnet_id=""), identity.cloud_vpc_id
     for address in pod.addresses():
         yield Claim(
             first=address,
             last=address,
-            identity=routed if in_network(address) else identity,
+            identity=routed if in_network(vpc, address) else identity,
             valid_from=validity[0],
             valid_to=validity[1],
         )
@@ -237,7 +241,7 @@ class _Cluster:
         self,
         directory: Path,
         instances: Mapping[str, Identity],
-        in_network: Callable[[bytes], bool],
+        in_network: InNetwork,
     ) -> None:
         self._name = directory.name
         self._in_network = in_network

@@ -7,7 +7,7 @@ first minutes, it holds from the pod's start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -19,7 +19,7 @@ from flowcost.model import Finding, Identity
 from flowcost.resolve import ALWAYS, FOREVER, Claim, Layer, ServiceClaim, tags
 from flowcost.resolve.chronicle import SETTLES, DatedFact
 from flowcost.resolve.history import succeeded
-from flowcost.resolve.kubernetes import pod_claims, pod_identity
+from flowcost.resolve.kubernetes import InNetwork, pod_claims, pod_identity
 from flowcost.resolve.kubernetes_facts import Bare, Node, Pod
 from flowcost.resolve.kubernetes_nodes import node_identity, node_without_zone
 from flowcost.resolve.kubernetes_owners import Owners
@@ -45,7 +45,7 @@ class Cluster:
         name: str,
         facts: Iterable[DatedFact],
         instances: Mapping[str, Identity],
-        in_network: Callable[[bytes], bool],
+        in_network: InNetwork,
     ) -> None:
         self._name = name
         self._in_network = in_network
