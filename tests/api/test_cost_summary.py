@@ -11,13 +11,14 @@ from click.testing import CliRunner
 from msgspec.structs import replace
 from starlette.testclient import TestClient
 
-from flowcost import serving
+from flowcost import clock, serving
 from flowcost.cli import main
 from flowcost.config import Cost, load
 from flowcost.errors import FlowcostError
 from flowcost.insights import cost_summary
 from flowcost.insights.cost_summary import Amount, Prices, Settings, capped, class_of
 from flowcost.ledger import Ledger
+from flowcost.ledger.rollup import roll_up
 from flowcost.ledger.transmissions import Sent
 from flowcost.model import EndKind, Identity
 from flowcost.money import GIB
@@ -26,7 +27,7 @@ from flowcost.resolve.timeline import build
 from flowcost.server.knowledge import Knowledge
 from tests.api.behind import NOW
 from tests.api.conftest import app_of, asker
-from tests.conftest import CART, CHECKOUT, REPLICA, charge
+from tests.conftest import CART, CHECKOUT, HOUR, REPLICA, charge
 
 PRICES = Prices(
     per_gib={
@@ -225,6 +226,18 @@ def test_what_two_sensors_saw_was_sent_once(ask, make_ledger):
     ]
     found = ask(make_ledger([*seen, *one_sided]))
     assert found["by_class"]["inter_az"]["bytes"] == 14
+
+
+def test_a_rolled_up_day_is_what_its_hours_were(ask, make_ledger):
+    """One end's sensor saw the first hour, the other's the second."""
+    ledger = make_ledger([
+        sent(10),
+        sent(10, CHECKOUT, CART, direction="receive", leg="receive", hour=HOUR + clock.HOUR),
+    ])  # fmt: skip
+    before = ask(ledger)
+    assert before["total_bytes"] == 20
+    assert roll_up(ledger, closed_before=NOW + timedelta(days=2))
+    assert ask(ledger) == before
 
 
 def test_what_comes_from_the_internet_is_the_receiver_s_and_free(ask, make_ledger):

@@ -2,7 +2,7 @@
 
 The ledger books both ends of what two sensors saw, as bills do. Questions about traffic as such
 (who sends how much where) count it once: between two workloads, in an hour (a day, where hours
-were rolled up), it is what the senders saw or what the receivers saw, whichever is more. Where
+were pruned), it is what the senders saw or what the receivers saw, whichever is more. Where
 sensors are on a part of both, that is the least it can have been.
 """
 
@@ -81,7 +81,9 @@ _COLUMNS = {
     "dst_region": "dst.region",
     "dst_internet": "dst_internet",
 }
-_DETAIL = Detail(frozenset({"address"}))
+# Always by the hour: the larger side of a day is less than that of its hours, and a sum must not
+# change when its hours are rolled up.
+_DETAIL = Detail(frozenset({"address", "hour"}))
 
 
 class Sent(Struct, frozen=True, kw_only=True):
