@@ -124,7 +124,7 @@ def test_text_without_header_and_format_is_refused_with_the_way_out(tmp_path):
     path.write_text("2 eni-1 10.0.0.1 10.0.0.2\n")
     flows, report = read(path)
     assert flows == []
-    assert "no header line and 4 fields" in report.error
+    assert "no header line, and 4 fields" in report.error
     assert "--log-format" in report.error
     assert findings([report])[0].severity == "error"
 
@@ -133,7 +133,29 @@ def test_a_format_of_another_length_is_refused(tmp_path):
     path = tmp_path / "a.log"
     path.write_text("2 eni-1 10.0.0.1 10.0.0.2\n")
     _, report = read(path, log_format=("version", "interface-id", "srcaddr"))
-    assert "4 fields where the format has 3" in report.error
+    assert "the first line has 4 fields where --log-format has 3" in report.error
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ("$version $account-id", "names no field"),
+        ("${version},${account-id}", "names no field"),
+        (" id  ", "names no fields"),  # what a shell leaves of ${account-id} in double quotes
+        ("", "names no fields"),
+    ],
+)
+def test_a_format_that_is_none_is_refused_with_the_way_to_give_it(given, what):
+    with pytest.raises(SourceError, match=what) as refused:
+        parse_format(given)
+    assert "single quotes" in str(refused.value)
+
+
+def test_a_field_that_is_misspelt_is_asked_about(tmp_path):
+    records = [{**row, "acount-id": "1"} for row in SAMPLE]
+    _, report = read(write_text(tmp_path / "a.log", records, [*ROW, "acount-id"]))
+    [finding] = findings([report])
+    assert "account-id, misspelt?" in finding.hint
 
 
 def test_a_format_that_names_a_field_twice_is_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -28,18 +29,39 @@ from flowcost.views.findings import FINDINGS, finding_rows
 from flowcost.views.tables import binary, render
 
 
+class _Location(click.ParamType[str]):
+    """A place of flow logs."""
+
+    name = "text"
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """Return what to give."""
+        del param, ctx
+        return "A folder, a file or s3://bucket/prefix, as --flow-logs s3://logs/AWSLogs"
+
+
+class _InventoryPath(click.Path):
+    """A place of an inventory."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        """Return where to get one."""
+        del param, ctx
+        return "`flowcost snapshot inventory --aws` writes one; a declared.toml will do"
+
+
 @click.command()
 @click.option(
     "--flow-logs",
     "locations",
     multiple=True,
     required=True,
+    type=_Location(),
     help="Folder, file or s3:// URL of VPC, NAT gateway or transit gateway flow logs; repeatable.",
 )
 @click.option(
     "--inventory",
     "inventory_path",
-    type=click.Path(path_type=Path),
+    type=_InventoryPath(path_type=Path),
     required=True,
     help="What `flowcost snapshot` writes, or a declared.toml.",
 )
@@ -47,7 +69,12 @@ from flowcost.views.tables import binary, render
 @click.option("--from", "start", type=Instant(), help="First UTC hour.")
 @click.option("--to", "end", type=Instant(), help="UTC hour after the last.")
 @click.option("--tenant", default="default", show_default=True, help="Whose ledger.")
-@click.option("--log-format", default="", help="Field names of text logs without a header.")
+@click.option(
+    "--log-format",
+    default="",
+    metavar="'${version} ${account-id} …'",
+    help="Fields of text logs without a header, as the flow log's own format names them.",
+)
 @click.option(
     "--nat-filter",
     type=click.Choice(["leg", "simple"]),
@@ -136,6 +163,8 @@ def command(
         click.echo(line)
     noticed = [n.finding for n in ledger_findings(ledger, selection)]
     click.echo(_trouble((*noticed, *logs.findings, *ran.findings)), nl=False)
+    if table.rows:
+        click.echo(_next(ledger_path, tenant))
 
 
 def _read(ran: Ran) -> str:
@@ -167,6 +196,21 @@ def _trouble(found: tuple[Finding, ...]) -> str:
     if not found:
         return ""
     return "What to look at first:\n" + str(render(FINDINGS, finding_rows(found), "table"))
+
+
+def _next(ledger: Path, tenant: str) -> str:
+    """Return the questions that come next, ready to run."""
+    where = f"--ledger {shlex.quote(str(ledger))}"
+    if tenant != "default":
+        where += f" --tenant {shlex.quote(tenant)}"
+    return "\n".join(
+        (
+            "Next:",
+            f"  flowcost costs {where} --by conversation,path --top 10",
+            f"  flowcost explain {where} --top 3",
+            f"  flowcost report {where} -o report.html",
+        )
+    )
 
 
 @contextmanager

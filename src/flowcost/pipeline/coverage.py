@@ -23,6 +23,8 @@ def uncovered(partials: Iterable[Path], resolution: Resolution) -> list[Finding]
     with duckdb.connect() as con:
         rows = con.execute("SELECT DISTINCT observer FROM read_parquet(?)", [names]).fetchall()
     seen = {observer for (observer,) in rows}
+    if not seen:  # nothing was read, which other findings say
+        return []
     silent: dict[str, list[str]] = {}
     for interface in resolution.interfaces:
         if interface.id not in seen and interface.type != PEERING_ATTACHMENT:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from flowcost.errors import SourceError
 from flowcost.model import Finding
 from flowcost.pipeline.reading import Embedded, Reader
 from flowcost.pipeline.spark_session import check_master
-from flowcost.sources.discover import LogFile, local, unique
+from flowcost.sources.discover import SUFFIXES, LogFile, local, unique
 from flowcost.sources.objects import Access, Objects
 
 
@@ -35,7 +36,7 @@ def located(
 
     Raises:
         UsageError: a location is of no kind that can be read.
-        SourceError: there is nothing at a location.
+        SourceError: there is nothing at a location, or no flow log at any.
         NotPermittedError, UnreachableError: a store refuses or does not answer.
     """
     shutil.rmtree(spool, ignore_errors=True)
@@ -43,6 +44,11 @@ def located(
     found: list[LogFile] = []
     for location in locations:
         found += objects.files(location) if "://" in location else local(Path(location))
+    if not found:
+        raise SourceError(
+            f"{', '.join(locations)}: no flow logs",
+            hint=f"flow logs end in {', '.join(SUFFIXES)}; give the folder above them",
+        )
     files, findings = unique(found)
     try:
         yield Located(files=files, objects=objects, findings=findings)

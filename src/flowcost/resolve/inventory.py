@@ -64,7 +64,10 @@ def load(path: Path, *, published: bool = True) -> Inventory:
     if path.is_file():
         return Inventory(layers=(declared.read(path), *_published(path, published)))
     if not path.is_dir():
-        raise InventoryError(f"{path}: no such inventory", hint="see docs/inventory.md")
+        raise InventoryError(
+            f"{path}: no such inventory",
+            hint=f"`flowcost snapshot {path} --aws` writes one; a declared.toml will do",
+        )
     dated = _dated(path)
     present = [name for name in (*_SNAPSHOT, _DECLARED, _RANGES) if (path / name).exists()]
     if not dated and not present:

@@ -98,7 +98,9 @@ def local(root: Path) -> Iterator[LogFile]:
         SourceError: there is no such file or folder, or a named file has no known suffix.
     """
     if not root.exists():
-        raise SourceError(f"{root}: no such file or folder", hint="give --flow-logs a path that is")
+        raise SourceError(
+            f"{root}: no such file or folder", hint="check the path given to --flow-logs"
+        )
     found = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
     for path in found:
         stat = path.stat()

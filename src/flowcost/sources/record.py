@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from flowcost.errors import SourceError
 
+FIELD_NAME = re.compile(r"[a-z][a-z0-9-]*")
 _NUMBERS = ("bytes", "packets", "start", "end", "protocol", "srcport", "dstport")
 
 
@@ -88,13 +90,22 @@ def parse_format(text: str) -> tuple[str, ...]:
     """Return the field names of a log format: `${version} ${account-id}…`, or bare names.
 
     Raises:
-        SourceError: a name is empty or occurs twice.
+        SourceError: a name is no field's, occurs twice, or there is none.
     """
-    names = tuple(canonical(word.removeprefix("${").removesuffix("}")) for word in text.split())
-    if not names:
-        raise SourceError("the log format names no field", hint="--log-format '${version} …'")
+    hint = (
+        "give it in single quotes as the flow log has it, since a shell replaces ${…} elsewhere: "
+        "--log-format '${version} ${account-id} …'"
+    )
+    names = []
+    for word in text.split():
+        name = canonical(word.removeprefix("${").removesuffix("}"))
+        if FIELD_NAME.fullmatch(name) is None:
+            raise SourceError(f"the log format has {word!r}, which names no field", hint=hint)
+        names.append(name)
+    if len(names) < 2:
+        raise SourceError("the log format names no fields", hint=hint)
     check_unique(names, "the log format")
-    return names
+    return tuple(names)
 
 
 def check_unique(names: Sequence[str], where: str) -> None:

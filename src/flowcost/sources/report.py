@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from enum import StrEnum
 
 from msgspec import Struct, field
 
 from flowcost.model import Finding
+from flowcost.sources.tgw_flow_logs import TGW
+from flowcost.sources.vpc_flow_logs import VPC
 
 
 class Fate(StrEnum):
@@ -162,12 +165,19 @@ def findings(reports: Sequence[FileReport]) -> list[Finding]:
             severity="info",
             subject=name,
             count=rows,
-            hint="this field is newer than this release; its rows are booked without it",
+            hint=_unknown(name),
         )
         for name, rows in sorted(unknown.items())
     )
     result.extend(_nat_like(reports))
     return sorted(result, key=lambda finding: (finding.code, finding.subject))
+
+
+def _unknown(name: str) -> str:
+    """Return what to do about a field that no version known here has."""
+    near = get_close_matches(name, sorted(VPC.names | TGW.names), n=1, cutoff=0.8)
+    newer = "newer than this release, and its rows are booked without it"
+    return f"{newer}; or is it {near[0]}, misspelt?" if near else newer
 
 
 def _nat_like(reports: Iterable[FileReport]) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from flowcost.errors import SourceError
 from flowcost.sources import cloudwatch
 from flowcost.sources.discover import LogFile
 from flowcost.sources.raw import WHOLE, Rows
-from flowcost.sources.record import Record, canonical, check_unique
+from flowcost.sources.record import FIELD_NAME, Record, canonical, check_unique
 from flowcost.sources.tgw_flow_logs import TGW
 from flowcost.sources.vpc_flow_logs import VPC
 
@@ -29,7 +29,6 @@ HEAD = 1 << 16
 LARGE = 24 << 20  # files up to this size as stored are parsed in one go
 PIECE = 64 << 20  # larger ones in pieces of this many bytes of text
 
-_FIELD = re.compile(r"[a-z][a-z0-9-]*")
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
 _STAMP = "_timestamp"  # CloudWatch's own time before each record of an export
 _EXTRA = "_extra"  # whatever follows the last field
@@ -92,7 +91,7 @@ class Layout:
         names = [canonical(word) for word in words]
         known = VPC.names | TGW.names
         self.header = int(
-            all(_FIELD.fullmatch(name) for name in names)
+            all(FIELD_NAME.fullmatch(name) for name in names)
             and 2 * sum(name in known for name in names) >= len(names) > 0
         )
         if not self.header:
@@ -114,13 +113,14 @@ class Layout:
             names = TGW.default
         else:
             raise SourceError(
-                f"{where}: no header line and {count} fields, which is no default format",
-                hint="give the flow log's format: --log-format '${version} ${account-id} …'",
+                f"{where}: no header line, and {count} fields are no default format",
+                hint="copy the flow log's own format from the cloud's console or API: "
+                "--log-format '${version} ${account-id} …'",
             )
         if count != len(names):
             raise SourceError(
-                f"{where}: {count} fields where the format has {len(names)}",
-                hint="--log-format must be the format of this flow log, field by field",
+                f"{where}: the first line has {count} fields where --log-format has {len(names)}",
+                hint="give the format of this flow log, field by field in its order",
             )
         return [_STAMP, *names] if stamped else list(names)
 
