@@ -121,9 +121,8 @@ def transmissions(ledger: Ledger, selection: Selection, *, by: Sequence[str]) ->
         "where": where,
     }
     once = Reduction(sql=sql, values=(*values, *bound), whole_days=True)
-    detail = _DETAIL.with_hours() if "hour" in by else _DETAIL
     names = ", ".join(by)
-    with opened(ledger, selection, detail, once) as con:
+    with opened(ledger, selection, _DETAIL, once) as con:
         rows: list[Any] = con.execute(
             f"SELECT {names}, CAST(sum(bytes) AS DECIMAL(38,0)) FROM summed"
             f" GROUP BY {names} ORDER BY {names}"
