@@ -109,3 +109,16 @@ def test_a_partition_of_logs_that_agents_cover_whole_goes(site, tmp_path):
     site.live.round()
     assert site.ledger.manifest(alone) is None
     assert {kind for kind, _ in booked(site)} == {"node_agent"}
+
+
+def test_logs_of_an_hour_whose_segments_are_gone_are_a_finding_and_change_nothing(tmp_path):
+    site = Site(tmp_path / "live")
+    site.post(both_ends(1, 1_000_000))
+    site.live.round()
+    before = booked(site)
+    site.live.shelf.drop("acme", HOUR)
+    ran = read_logs(site.folder, tmp_path / "logs")
+    assert booked(site) == before
+    [found] = [one for one in ran.findings if one.code == "flow-log-too-late"]
+    assert (found.subject, found.count) == ("hour 2026-11-20T10:00:00Z", 3)
+    site.stop()

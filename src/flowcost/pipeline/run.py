@@ -20,7 +20,7 @@ from flowcost import clock
 from flowcost.clock import HOUR
 from flowcost.ledger import Input, Ledger, Partition
 from flowcost.model import Finding
-from flowcost.pipeline.agent_shelf import AgentShelf, Index
+from flowcost.pipeline.agent_shelf import AGENTS, AgentShelf, Index
 from flowcost.pipeline.attribute import Attributed, attribute
 from flowcost.pipeline.coverage import uncovered
 from flowcost.pipeline.hour import Engine, LayersOf, attribute_hour, attributing
@@ -28,7 +28,7 @@ from flowcost.pipeline.knowledge import knowledge_of
 from flowcost.pipeline.log_hours import logs_of
 from flowcost.pipeline.overlap import choose_logs, formats_of
 from flowcost.pipeline.reading import Embedded, Reader
-from flowcost.pipeline.run_findings import merged, too_late
+from flowcost.pipeline.run_findings import merged, settled, too_late
 from flowcost.pipeline.shelf import Entry, Shelf, folder_of
 from flowcost.pipeline.tiering import settle_months
 from flowcost.pipeline.world import World
@@ -138,6 +138,7 @@ def run(
             *findings(reports),
             *(lost.finding for lost in gone),
             *too_late(shelf.entries.values(), work.kept_from),
+            *settled({hour: work.hours[hour] for hour in work.settled}),
             *resolution.findings,
             *merged(found),
             *uncovered(shelf.live(shelf.entries.values()), resolution),
@@ -175,6 +176,8 @@ class _Work:
             and (end is None or hour < end)
             and (settings.again or self._changed(hour, entries))
         ]
+        self.settled = [hour for hour in self.dirty if self._is_settled(hour)]
+        self.dirty = [hour for hour in self.dirty if hour not in self.settled]
 
     def partition(self, hour: datetime) -> Partition:
         """Return the ledger's partition of an hour of flow logs."""
@@ -183,6 +186,14 @@ class _Work:
     def seen_by_agents(self, hour: datetime) -> Index | None:
         """Return what agents posted for an hour, None if nothing."""
         return self.agents.index(self.settings.options.tenant, hour)
+
+    def _is_settled(self, hour: datetime) -> bool:
+        """Return whether an hour was made from segments that are gone: it cannot be made again."""
+        tenant = self.settings.options.tenant
+        if hour >= self.agents.dropped_before(tenant) or self.seen_by_agents(hour) is not None:
+            return False
+        made = self.ledger.manifests(hour, hour + HOUR, tenant=tenant)
+        return any(one.name == AGENTS for manifest in made for one in manifest.inputs)
 
     def inputs(self, partition: Partition) -> list[Input]:
         """Return the files that an hour is made from."""

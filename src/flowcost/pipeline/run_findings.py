@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -30,6 +30,22 @@ def too_late(entries: Iterable[Entry], kept_from: datetime) -> list[Finding]:
             hint="these hours were pruned before their flows came, which are booked nowhere; "
             "keep hours longer than logs may be late: flowcost ledger prune --hours",
         )
+    ]
+
+
+def settled(hours: Mapping[datetime, Sequence[Entry]]) -> list[Finding]:
+    """Return a finding for flows of hours that agents saw too, whose segments are gone."""
+    return [
+        Finding(
+            code="flow-log-too-late",
+            severity="warning",
+            subject=f"hour {clock.iso(hour)}",
+            count=sum(entry.hours[int(hour.timestamp())] for entry in entries),
+            sample=min(entry.name for entry in entries),
+            hint="agents saw this hour too, and what they posted is no longer kept: it stays as it "
+            "is; keep it longer: retention.late",
+        )
+        for hour, entries in sorted(hours.items())
     ]
 
 
