@@ -58,7 +58,7 @@ FUZZ_REQUESTS ?= 100000
 fuzz-api: $(STAMP)
 	$(BIN)/python -m fuzz.requests $(FUZZ_REQUESTS)
 
-# Server and agents killed at random under load, for about ten minutes.
+# Server and agents killed at random under load, again and again, for some minutes.
 KILLS ?= 150
 faults: $(STAMP)
 	FLOWCOST_TEST_KILLS=$(KILLS) $(BIN)/pytest -q tests/server/test_faults.py

@@ -93,7 +93,7 @@ def test_server_and_agents_killed_at_random_lose_nothing_and_book_nothing_twice(
     victims = ["server", "node-a", "node-b", *chance.choices(list(cast.commands), k=KILLS)]
     chance.shuffle(victims := victims[:KILLS])
     for victim in victims:
-        time.sleep(chance.uniform(0.5, 2.5))
+        time.sleep(chance.uniform(0.3, 1.8))
         assert cast.running["node-a"].poll() is None, "the load ended before the killing"
         cast.kill(victim)
         cast.start(victim)

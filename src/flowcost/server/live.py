@@ -37,7 +37,7 @@ from flowcost.views.service import LiveState
 
 LOG = logging.getLogger("flowcost.server")
 LOOK_AGAIN = timedelta(hours=1)  # at hours that are closed, for what others changed
-SHARE = 0.5  # of the time, at most, that rounds may take when they are long
+SHARE = 0.75  # of the time, at most, that rounds may take when they are long
 
 Place = tuple[str, datetime]  # tenant, hour
 
