@@ -279,6 +279,7 @@ def per_byte(dollars, size):
 
 def exact_cells(page, name):
     """Return a table row's exact values by their column, None without such a row."""
+    page = re.sub(r"</?span[^>]*>", "", page)
     heads = re.findall(r'<th scope="col"[^>]*>(?:<a [^>]*>)?([a-z ]+)', page)
     for row in re.findall(r"<tr[ >].*?</tr>", page, re.DOTALL):
         if f">{name}<" in row:

@@ -124,6 +124,25 @@ def test_a_filter_is_asked_completed_and_pointed_at(opened, served):
     assert page.evaluate("document.getElementById('filter').selectionStart") == 26
 
 
+def test_what_is_typed_while_an_answer_is_under_way_counts(opened):
+    page, _ = opened("/?v=1&last=all")
+    page.keyboard.press("/")
+    page.keyboard.type("ow")
+    page.get_by_role("option", name="owner.team").first.wait_for()
+    held = []
+    page.route("**/complete?*", lambda route: held.append(route))  # noqa: PLW0108 - it must be a function
+    page.keyboard.type("ner.te")
+    assert "owner.team" in page.locator("#suggestions code").all_inner_texts()
+    assert "owner" not in page.locator("#suggestions code").all_inner_texts()
+    page.keyboard.press("Enter")
+    assert page.locator("#filter").input_value() == "owner.team "
+    page.keyboard.press("Escape")
+    for route in held:
+        route.continue_()
+    page.wait_for_load_state("networkidle")
+    assert page.locator("#suggestions").is_hidden()
+
+
 def test_keys_lead_from_the_total_to_the_explained_charge_and_back(opened):
     page, trouble = opened("/?v=1&last=all")
     for step in range(1, 6):

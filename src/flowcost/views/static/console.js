@@ -73,7 +73,9 @@
   const list = () => by("suggestions");
   const field = () => by("filter");
   let asked = 0;
+  let shown = "";
   const close = () => {
+    asked += 1; // an answer under way comes too late
     const found = list();
     if (!found) return;
     found.hidden = true;
@@ -91,12 +93,12 @@
     url.searchParams.set("text", input.value);
     url.searchParams.set("cursor", input.selectionStart);
     const answer = await fetch(url, { headers: { "HX-Request": "true" } });
+    const text = await answer.text();
     if (turn !== asked || !answer.ok || document.activeElement !== field()) return;
     const found = list();
+    shown = input.value;
     // The answer is our own markup, escaped by the server like every page.
-    found.replaceChildren(
-      ...new DOMParser().parseFromString(await answer.text(), "text/html").querySelectorAll("li"),
-    );
+    found.replaceChildren(...new DOMParser().parseFromString(text, "text/html").querySelectorAll("li"));
     found.hidden = !found.children.length;
     input.setAttribute("aria-expanded", String(!found.hidden));
     choose(0);
@@ -111,6 +113,19 @@
     all[at].scrollIntoView({ block: "nearest" });
     field().setAttribute("aria-activedescendant", all[at].id);
   };
+  // Until the next answer is there, the last one is cut to what was typed since.
+  const narrow = () => {
+    const { value, selectionStart: at } = field();
+    for (const item of options()) {
+      const start = Number(item.dataset.start);
+      const typed = value.slice(start, at).replace(/^["']/, "").toLowerCase();
+      const same = at >= start && value.slice(0, start) === shown.slice(0, start);
+      if (same && item.dataset.text.toLowerCase().includes(typed)) item.dataset.end = String(at);
+      else item.remove();
+    }
+    if (!options().length) close();
+    else if (chosen() < 0) choose(0);
+  };
   const take = (item) => {
     const input = field();
     const { text, start, end } = item.dataset;
@@ -123,7 +138,9 @@
     complete();
   };
   document.addEventListener("input", (event) => {
-    if (event.target === field()) complete();
+    if (event.target !== field()) return;
+    narrow();
+    complete();
   });
   document.addEventListener("mousedown", (event) => {
     const item = event.target.closest?.("#suggestions li");
@@ -140,11 +157,13 @@
   });
   const inFilter = (event) => {
     const open = !list().hidden;
-    if (event.key === " " && event.ctrlKey) complete();
+    if (event.key === "Escape") {
+      close();
+      if (!open) return;
+    } else if (event.key === " " && event.ctrlKey) complete();
     else if (open && event.key === "ArrowDown") choose(chosen() + 1);
     else if (open && event.key === "ArrowUp") choose(chosen() - 1);
     else if (open && (event.key === "Tab" || (event.key === "Enter" && !event.ctrlKey))) take(options()[chosen()]);
-    else if (open && event.key === "Escape") close();
     else if (event.key === "Enter" && event.ctrlKey) field().form.requestSubmit();
     else return;
     event.preventDefault();
