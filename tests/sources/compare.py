@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from flowcost.sources.tgw_flow_logs import TGW
 from flowcost.sources.vpc_flow_logs import VPC
 from tests.sources.mutate import KNOWN, Draw, columns, line, names
 from tests.sources.reference import Booked, Expected, Row, expected, integer, rows_of
+from tests.sources.reference_words import COLUMNS
 
 _INTEGERS = VPC.integers | TGW.integers
 FORMS = (".log", ".log", ".log.gz", ".parquet", ".parquet", ".json")
@@ -115,8 +116,8 @@ class Batch:
         out = folder / "out.parquet"
         parts = kernel.together(files, out)
         found = _booked(out, len(files))
-        for file, part, sizes, one in zip(files, parts, found, wanted, strict=True):
-            _agree(file, part.report, sizes, one)
+        for file, part, flows, one in zip(files, parts, found, wanted, strict=True):
+            _agree(file, part.report, flows, one)
         return sum((one.fates for one in wanted), Counter())
 
 
@@ -125,15 +126,18 @@ def kernel() -> Kernel:
     return Kernel(KNOWN, Options())
 
 
-def _agree(file: LogFile, report: FileReport, sizes: Counter[Booked], wanted: Expected) -> None:
+def _agree(
+    file: LogFile, report: FileReport, flows: Mapping[str, Counter[Booked]], wanted: Expected
+) -> None:
     counted = Counter({fate: tally.rows for fate, tally in report.fates.items()})
-    booked = sum(sizes.values())
+    booked = flows["bytes"].total()
     faults = [
         report.error,
         "" if counted == wanted.fates else f"fates {dict(counted)}, not {dict(wanted.fates)}",
-        "" if +sizes == +wanted.sizes else f"flows {+sizes}, not {+wanted.sizes}",
+        _other("bytes", flows["bytes"], wanted.bytes),
+        _other("packets", flows["packets"], wanted.packets),
         "" if booked == report.tally(Fate.BOOKED).bytes else "the report's bytes are others",
-        "" if report.rows == sum(counted.values()) else "the report's rows are others",
+        "" if report.rows == counted.total() else "the report's rows are others",
     ]
     if any(faults):
         content = file.path.read_bytes()
@@ -142,15 +146,24 @@ def _agree(file: LogFile, report: FileReport, sizes: Counter[Booked], wanted: Ex
         raise DifferenceError(f"{file.name}: {'; '.join(filter(None, faults))}\n{content[:3000]!r}")
 
 
-def _booked(out: Path, files: int) -> list[Counter[Booked]]:
-    names_ = ["window_start", "direction", "local_address", "remote_address", "observer_type",
-              "bytes", "part"]  # fmt: skip
-    found: list[Counter[Booked]] = [Counter() for _ in range(files)]
-    table = pq.read_table(out, columns=names_)
+def _other(name: str, found: Counter[Booked], wanted: Counter[Booked]) -> str:
+    if +found == +wanted:
+        return ""
+    return f"{name}: found {found - wanted}, wanted {wanted - found}"
+
+
+def _booked(out: Path, files: int) -> list[dict[str, Counter[Booked]]]:
+    """Return the bytes and packets of each file's flows."""
+    found: list[dict[str, Counter[Booked]]] = [
+        {"bytes": Counter(), "packets": Counter()} for _ in range(files)
+    ]
+    table = pq.read_table(out, columns=["window_start", *COLUMNS, "bytes", "packets", "part"])
     hours = [int(moment.timestamp()) // 3600 * 3600 for moment in table["window_start"].to_pylist()]
-    rest = [table[name].to_pylist() for name in names_[1:]]
-    for hour, direction, local, remote, sensor, size, part in zip(hours, *rest, strict=True):
-        found[part][hour, direction, local, remote, sensor] += size
+    keys = zip(hours, *(table[name].to_pylist() for name in COLUMNS), strict=True)
+    amounts = [table[name].to_pylist() for name in ("part", "bytes", "packets")]
+    for key, part, size, packets in zip(keys, *amounts, strict=True):
+        found[part]["bytes"][key] += size
+        found[part]["packets"][key] += packets
     return found
 
 

@@ -59,7 +59,10 @@ _ODD = (
     *("\0", "\r", "1_0", "٣", "0x10", "--", "null", "None", "inf", "1,5", "\ufeff1", "nat-9"),
 )
 _PATTERN = dict.fromkeys(VPC.default, "-") | {n: "-" if v is None else v for n, v in ROW.items()}
-_OPTIONAL = ("resource-id", "interface-type", "next-hop-interface-type", "pkt-dst-aws-service")
+_OPTIONAL = (
+    *("resource-id", "interface-type", "next-hop-interface-type", "next-hop-az-id"),
+    *("pkt-src-aws-service", "pkt-dst-aws-service"),
+)
 _TYPES = ("-", "-", "-", "nat_gateway", "regional_nat_gateway", "transit_gateway", "vpc_endpoint")
 
 
@@ -97,7 +100,7 @@ def row(draw: Draw) -> dict[str, str]:
         "dstaddr": target,
         "pkt-srcaddr": draw.choice((source, source, source, "-", draw.choice(_ENDS))),
         "pkt-dstaddr": draw.choice((target, target, target, "-", draw.choice(_ENDS))),
-        "srcport": draw.choice((443, 80, 53, 1024, 40_000, 32_768, 65_535)),
+        "srcport": draw.choice((443, 80, 0, 1024, 40_000, 32_768, 65_535)),
         "dstport": draw.choice((443, 22, 0, 1023, 40_000, 50_000)),
         "bytes": draw.choice((0, 40, 1500, 1 << 46, draw.randrange(1 << 40))),
         "packets": draw.choice((0, 1, 10)),
@@ -113,6 +116,14 @@ def row(draw: Draw) -> dict[str, str]:
         "next-hop-interface-type": draw.choice(("-", "nat_gateway")),
         "pkt-dst-aws-service": draw.choice(("-", "S3")),
         "quantum-state": "up",
+        "account-id": draw.choice(("123456789010", "111111111111")),
+        "az-id": draw.choice(("use1-az1", "use1-az2", "-")),
+        "subnet-id": draw.choice(("subnet-1", "subnet-2")),
+        "protocol": draw.choice((6, 6, 17, 1, 255)),
+        "next-hop-az-id": draw.choice(("-", "use1-az3")),
+        "pkt-src-aws-service": draw.choice(("-", "DYNAMODB")),
+        "tgw-src-az-id": draw.choice(("-", "use1-az1", "use1-az2")),
+        "tgw-src-vpc-id": draw.choice(("vpc-1", "vpc-2")),
         "tgw-id": "tgw-1",
         "tgw-attachment-id": draw.choice(("tgw-attach-a", "tgw-attach-b", "tgw-attach-peer", "-")),
         "tgw-src-vpc-account-id": draw.choice(("222222222222", "-")),

@@ -14,25 +14,28 @@ from dataclasses import dataclass, field
 from flowcost.address import Scope, pack, scope
 from flowcost.sources.knowledge import Knowledge
 from flowcost.sources.report import Fate
+from tests.sources.reference_words import COLUMNS, Value, words_of
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _LIMITS = {"packets": 1 << 46, "srcport": 65_535, "dstport": 65_535, "protocol": 255,
            "traffic-path": 255}  # fmt: skip
+_SMALL = ("protocol", "traffic-path", "srcport", "dstport")
 _PASSING = ("transit_gateway", "gateway_load_balancer", "gateway_load_balancer_endpoint")
 _NAT = ("nat_gateway", "regional_nat_gateway")
 HOUR = 3600
 EARLIEST, LATEST = 1_262_304_000, 4_102_444_800
 
 Row = dict[str, str]
-Booked = tuple[int, str, bytes, bytes, str]  # hour, direction, local, remote, sensor
+Booked = tuple[Value, ...]  # hour, then `COLUMNS`
 
 
 @dataclass
 class Expected:
-    """Rows by fate, and booked bytes by hour, direction, ends and sensor."""
+    """Rows by fate, and booked bytes and packets by flow."""
 
     fates: Counter[Fate] = field(default_factory=Counter)
-    sizes: Counter[Booked] = field(default_factory=Counter)
+    bytes: Counter[Booked] = field(default_factory=Counter)
+    packets: Counter[Booked] = field(default_factory=Counter)
 
 
 @dataclass
@@ -41,6 +44,7 @@ class Device:
 
     role: str
     own: tuple[tuple[bytes, bytes], ...] = ()
+    gateway: str = ""
 
 
 def integer(text: str) -> int | None:
@@ -80,13 +84,15 @@ def expected(rows: Sequence[Row | None], names: Sequence[str], known: Knowledge)
         fate, side, local = book.judge(row)
         result.fates[fate] += 1
         if fate is Fate.BOOKED:
-            _share(result.sizes, row, book.booked(row, side, local))
+            key = book.booked(row, side, local)
+            _share(result.bytes, row, "bytes", key)
+            _share(result.packets, row, "packets", key)
     return result
 
 
-def _share(sizes: Counter[Booked], row: Row, key: tuple[str, bytes, bytes, str]) -> None:
+def _share(sizes: Counter[Booked], row: Row, name: str, key: Booked) -> None:
     """Add a row to the hours it covers: hour by hour the floor of the running sum."""
-    start, end, size = (integer(row[name]) or 0 for name in ("start", "end", "bytes"))
+    start, end, size = (integer(row.get(name, "")) or 0 for name in ("start", "end", name))
     seconds = max(end - start, 1)
     for hour in range(start // HOUR * HOUR, max(end, start + 1), HOUR):
         upto, since = min(hour + HOUR - start, seconds), max(hour - start, 0)
@@ -169,9 +175,10 @@ class _Book:
         gateway = by_id.get(observer) or by_id.get(device)
         if gateway:
             own = tuple((address, address) for address in gateway.addresses)
-            return Device("regional_nat" if gateway.regional else "nat", own)
+            return Device("regional_nat" if gateway.regional else "nat", own, gateway.id)
         if kind in _NAT or device.startswith("nat-"):
-            return Device("nat" if kind == "nat_gateway" else "regional_nat")
+            name = device if device.startswith("nat-") else observer or device
+            return Device("nat" if kind == "nat_gateway" else "regional_nat", gateway=name)
         interface = {one.id: one for one in self.known.interfaces}.get(observer)
         if interface is None:
             return Device("passing" if kind in _PASSING else "end" if kind else "unknown")
@@ -283,12 +290,17 @@ class _Book:
             return hidden, side, None
         return Fate.BOOKED, side, None
 
-    def booked(self, row: Row, side: str, local: bytes | None) -> tuple[str, bytes, bytes, str]:
-        """Return direction, local and remote address, and the kind of sensor."""
+    def booked(self, row: Row, side: str, local: bytes | None) -> Booked:
+        """Return the columns of a flow, without the hour."""
         source, target = (pack(end) for end in self.ends(row))
-        if self.tgw:
-            return "transmit", source, target, "tgw_attachment"
-        at_nat = self.device(row).role in ("nat", "regional_nat")
-        near, far = (source, target) if side == "source" else (target, source)
-        direction = "transmit" if side == "source" else "receive"
-        return direction, local or near, far, "gateway" if at_nat else "interface"
+        device = Device("") if self.tgw else self.device(row)
+        at_nat = device.role in ("nat", "regional_nat")
+        sends = self.tgw or side == "source"
+        numbers = {name: integer(row[name]) for name in _SMALL if name in row}
+        words = words_of(row, numbers, sends=sends, gateway=device.gateway if at_nat else "")
+        sensor = "gateway" if at_nat else "interface"
+        words["observer_type"] = "tgw_attachment" if self.tgw else sensor
+        words["direction"] = "transmit" if sends else "receive"
+        words["local_address"] = local or (source if sends else target)
+        words["remote_address"] = target if sends else source
+        return tuple(words[name] for name in COLUMNS)

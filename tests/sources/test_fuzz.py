@@ -6,15 +6,19 @@
 import random
 from collections import Counter
 
+import pyarrow.compute as pc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flowcost.errors import SourceError
+from flowcost.sources import numbered, parquet
 from flowcost.sources.report import Fate
 from tests.sources import compare
 from tests.sources.logs import ROW, describe, rows, write_parquet
 from tests.sources.mutate import KNOWN, Bytes, line
 from tests.sources.reference import expected, rows_of
+from tests.sources.reference_words import COLUMNS
 
 NAMES = list(ROW)
 
@@ -52,9 +56,10 @@ def test_the_reference_finds_every_kind_of_row_among_the_drawn_and_the_damaged()
     for _ in range(400):
         lines = [line(draw, NAMES) for _ in range(8)]
         found = expected(list(rows_of(lines, NAMES)), NAMES, KNOWN)
-        fates, sizes = fates + found.fates, sizes + found.sizes
+        fates, sizes = fates + found.fates, sizes + found.bytes
     assert set(fates) == set(Fate) - {Fate.NO_BYTES, Fate.NO_PACKET_ENDS}
-    assert {sensor for *_, sensor in sizes} == {"interface", "gateway"}
+    place = 1 + COLUMNS.index("observer_type")
+    assert {key[place] for key in sizes} == {"interface", "gateway"}
     assert len({hour for hour, *_ in sizes}) > 4
 
 
@@ -116,6 +121,25 @@ def test_a_parquet_file_with_any_byte_changed_is_refused_or_accounted_for(
     data[place % len(data)] = value
     path.write_bytes(bytes(data[: len(data) - cut if cut < 3 else len(data)]))
     whole(kernel, path)
+
+
+def test_a_page_that_refers_beyond_its_texts_is_refused(tmp_path):
+    # Found by fuzzing: Arrow takes such numbers as they are, and they were read as other words.
+    path = write_parquet(tmp_path / "a.parquet", rows({"flow-direction": "egress"}) * 20)
+    whole_file = path.read_bytes()
+    refused = 0
+    for place in range(4, 700):
+        path.write_bytes(whole_file[:place] + b"\xff" + whole_file[place + 1 :])
+        file = describe(path.as_posix(), path, size=len(whole_file), version="1")
+        try:
+            pieces = [numbered.piece([(0, each)]) for each in parquet.rows(file)]
+        except (SourceError, UnicodeDecodeError) as error:
+            refused += "a text that is not there" in str(error)
+            continue
+        for piece in pieces:
+            for name, words in piece.words.items():
+                assert pc.max(piece.table[name]).as_py() < len(words), (place, name)
+    assert refused > 0
 
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), max_size=12)

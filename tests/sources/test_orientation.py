@@ -132,10 +132,13 @@ def test_the_side_with_the_service_port_is_the_one_that_was_called(tmp_path):
         {"flow-direction": "egress", "srcport": 51000, "dstport": 5432},
         {"flow-direction": "egress", "srcport": 80, "dstport": 40000, "dstaddr": "10.0.2.7"},
         {"flow-direction": "egress", "srcport": 0, "dstport": 0, "dstaddr": "10.0.2.8"},
+        # Found by fuzzing: port 0 is nobody's service, at either end.
+        {"flow-direction": "egress", "srcport": 0, "dstport": 50000, "dstaddr": "10.0.2.9"},
+        {"flow-direction": "egress", "srcport": 50000, "dstport": 0, "dstaddr": "10.0.3.1"},
     )
     flows, _ = read(write_text(tmp_path / "a.log", records))
     assert [(f["local_port"], f["remote_port"], f["initiator"]) for f in flows] == [
-        (0, 5432, "local"), (80, 0, "remote"), (0, 0, "unknown"),
+        (0, 5432, "local"), (80, 0, "remote"), *[(0, 0, "unknown")] * 3,
     ]  # fmt: skip
     without, _ = read(write_text(tmp_path / "a.log", records), ports=False)
     assert {(f["local_port"], f["remote_port"], f["initiator"]) for f in without} == {

@@ -24,6 +24,7 @@ _HOUR = 3600
 _BOOKED = FATES.index(Fate.BOOKED)
 _PORT = bits("port")
 _LOCAL_PORT = f"(({_PORT} & 1 = 1) = (side = {SOURCE}))"
+# Port 0 is nobody's, so it says nothing of who opened the connection.
 _INITIATORS = ["unknown", "remote", "local"]
 
 _QUERY = f"""
@@ -34,7 +35,7 @@ SELECT local, remote, context * 4 + CASE WHEN at_nat THEN 2 ELSE 0 END
        (CASE WHEN {_LOCAL_PORT} THEN {_PORT} >> 1 ELSE 0 END)::INTEGER AS local_port,
        (CASE WHEN {_LOCAL_PORT} THEN 0 ELSE {_PORT} >> 1 END)::INTEGER AS remote_port,
        {bits("protocol")}::INTEGER AS transport,
-       (CASE WHEN {_PORT} = 0 THEN 0 WHEN {_LOCAL_PORT} THEN 1 ELSE 2 END)::INTEGER AS initiator,
+       (CASE WHEN {_PORT} < 2 THEN 0 WHEN {_LOCAL_PORT} THEN 1 ELSE 2 END)::INTEGER AS initiator,
        bytes, packets, {bits("path")}::INTEGER AS traffic_path,
        {bits("part")}::INTEGER AS part
 FROM oriented WHERE fate = {_BOOKED} AND (bytes > 0 OR packets > 0)

@@ -6,14 +6,17 @@ as texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from flowcost.errors import SourceError
 from flowcost.sources.discover import LogFile
 from flowcost.sources.raw import Rows
 from flowcost.sources.record import canonical, check_unique
 from flowcost.sources.text import record_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PIECE = 1 << 20  # rows read at once, in whole row groups
 
@@ -43,6 +46,7 @@ def rows(file: LogFile) -> Iterator[Rows]:
                 table = opened.read_row_groups(
                     groups, columns=list(wanted.values()), use_threads=False
                 )
+                _check(table, texts)
                 named = table.select(list(wanted.values())).rename_columns(list(wanted))
                 yield Rows(table=named, record=record, unknown=unknown)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -50,6 +54,29 @@ def rows(file: LogFile) -> Iterator[Rows]:
             f"{file.name}: not a readable Parquet file ({error})",
             hint="the file is damaged or incomplete; fetch it again",
         ) from None
+
+
+def _check(table: pa.Table, texts: Sequence[str]) -> None:
+    """Refuse a text column that refers to texts beyond its dictionary.
+
+    Arrow takes the numbers of a damaged page as they are, and a number that is too large would be
+    read as another field's word.
+
+    Raises:
+        ArrowInvalid: naming the column.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+    import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
+    for name in texts:
+        for chunk in table[name].chunks:
+            if not pa.types.is_dictionary(chunk.type) or not len(chunk):
+                continue
+            span = pc.min_max(chunk.indices).as_py()
+            if span["min"] is not None and not 0 <= span["min"] <= span["max"] < len(
+                chunk.dictionary
+            ):
+                raise pa.ArrowInvalid(f"column {name} refers to a text that is not there")
 
 
 def _batches(metadata: Any) -> Iterator[list[int]]:  # noqa: ANN401 - Parquet metadata
