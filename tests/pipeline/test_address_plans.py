@@ -111,10 +111,8 @@ JOIN identities_known f ON f.party = y.party
 """
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(LAYERS, FLOWS)
-def test_random_sightings_resolve_as_the_lookup_says(layers, seen):
-    resolution = timeline.build([*layers, PLACES])
+def observed(con, resolution, seen) -> World:
+    """Bring flows, seen as in `FLOWS`, as far as who was at their ends."""
     rows = [
         {
             "observer_type": "interface",
@@ -127,12 +125,20 @@ def test_random_sightings_resolve_as_the_lookup_says(layers, seen):
         }
         for number, ((words, _), local, remote, minute) in enumerate(seen)
     ]
+    con.register("flows", flow_table(rows))
+    world = World(con, resolution)
+    gather(con)
+    part(con, world)
+    observe(con, world)
+    return world
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(LAYERS, FLOWS)
+def test_random_sightings_resolve_as_the_lookup_says(layers, seen):
+    resolution = timeline.build([*layers, PLACES])
     with duckdb.connect() as con:
-        con.register("flows", flow_table(rows))
-        world = World(con, resolution)
-        gather(con)
-        part(con, world)
-        observe(con, world)
+        world = observed(con, resolution, seen)
         found = {}
         for size, near, far in con.execute(WHO).fetchall():
             for number in range(len(seen)):
@@ -143,6 +149,41 @@ def test_random_sightings_resolve_as_the_lookup_says(layers, seen):
         at, plans = START + timedelta(minutes=minute), plans_of(**stands)
         for answer, address in zip(found[number], (local, remote), strict=True):
             assert answer == lookup(resolution, pack(address), at, plans)
+
+
+def test_an_end_that_nobody_names_is_one_end_to_all_sensors_of_its_vpc():
+    """An agent knows its cluster, a flow log does not; what they see of a machine is one machine.
+
+    Otherwise the agent's sight of it would imply a leg that the machine's own log has booked.
+    """
+    layers = [
+        Layer(
+            source="subnets",
+            claims=tuple(claim("10.244.1.0/30", cloud_vpc_id=f"vpc-{vpc}") for vpc in "ab"),
+        ),
+        Layer(
+            source="kubernetes",
+            claims=tuple(
+                claim("10.244.1.2", 40, 60, k8s_cluster_name=name, k8s_pod_name=name)
+                for name in ("blue", "green")
+            ),
+        ),
+    ]
+    agent = {"observer_type": "node_agent", "cluster": "blue", "vpc_id": "vpc-a"}
+    seen = [
+        ((agent, {}), "10.244.1.1", "10.244.1.2", 5),
+        (({"vpc_id": "vpc-a"}, {}), "10.244.1.2", "10.244.1.1", 5),
+        (({"vpc_id": "vpc-b"}, {}), "10.244.1.2", "10.244.1.1", 5),
+    ]
+    with duckdb.connect() as con:
+        observed(con, timeline.build([*layers, PLACES]), seen)
+        found = con.execute(
+            "SELECT n.station, f.station FROM met m JOIN nears n USING (near)"
+            " JOIN fars f USING (far) ORDER BY m.bytes"
+        ).fetchall()
+    (agents, met_by_agent), (own, met_back), (other, _) = found
+    assert (met_by_agent, met_back) == (own, agents)
+    assert other != own
 
 
 # Two VPCs of one address plan, as the AWS CLI prints them.

@@ -35,23 +35,28 @@ SELECT t.context, coalesce(c.plan, '') AS cluster, coalesce(v.plan, '') AS vpc
 FROM told t LEFT JOIN plans c ON c.plan = t.cluster LEFT JOIN plans v ON v.plan = t.vpc
 WHERE c.plan IS NOT NULL OR v.plan IS NOT NULL;
 
+CREATE OR REPLACE TEMP TABLE met_in AS
+SELECT number, context, cluster, vpc
+FROM (SELECT DISTINCT unnest([local, remote]) AS number, context FROM gathered)
+JOIN standing USING (context);
+
 CREATE OR REPLACE TEMP TABLE holding AS
-SELECT a.number, h.plan FROM addresses a JOIN plan_hosts h USING (address)
+WITH asked AS (
+    SELECT DISTINCT a.number, a.address, unnest([m.cluster, m.vpc]) AS plan
+    FROM met_in m JOIN addresses a USING (number)
+),
+blocks AS (SELECT DISTINCT plan, first, last FROM plan_ranges)
+SELECT a.number, a.plan FROM asked a
+JOIN plan_hosts h ON h.plan = a.plan AND h.address = a.address
 UNION
-SELECT a.number, r.plan FROM addresses a
-JOIN (SELECT DISTINCT plan, first, last FROM plan_ranges) r
-    ON a.address >= r.first AND a.address <= r.last;
+SELECT a.number, a.plan FROM asked a
+JOIN blocks b ON b.plan = a.plan AND b.first <= a.address AND b.last >= a.address;
 
 CREATE OR REPLACE TEMP TABLE met_in AS
-WITH met AS (
-    SELECT DISTINCT unnest([local, remote]) AS number, context
-    FROM gathered WHERE context IN (SELECT context FROM standing)
-)
 SELECT m.number, m.context, coalesce(c.plan, '') AS cluster, coalesce(v.plan, '') AS vpc
-FROM met m
-JOIN standing s USING (context)
-LEFT JOIN holding c ON c.number = m.number AND c.plan = s.cluster
-LEFT JOIN holding v ON v.number = m.number AND v.plan = s.vpc
+FROM met_in m
+LEFT JOIN holding c ON c.number = m.number AND c.plan = m.cluster
+LEFT JOIN holding v ON v.number = m.number AND v.plan = m.vpc
 WHERE c.plan IS NOT NULL OR v.plan IS NOT NULL;
 
 CREATE OR REPLACE TEMP TABLE parted AS

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 
 from flowcost.resolve.merge import CLUSTER, VPC, Chain, Ranked
 
+_NONE: frozenset[str] = frozenset()
+
 
 def cluster_plan(name: str) -> str:
     """Return the name of a cluster's plan."""
@@ -36,22 +38,25 @@ def plans_of(*, cluster: str = "", vpc: str = "") -> tuple[str, ...]:
     return (*clusters, vpc_plan(vpc)) if vpc else clusters
 
 
-def contested(narrow: Sequence[Ranked], wide: Chain) -> list[str]:
+def contested(narrow: Sequence[Ranked], wide: Chain) -> tuple[str, ...]:
     """Return the plans that know a point, as far as several clusters or several VPCs do.
 
     `narrow` and `wide` are the claims on the point. Elsewhere all observers meet the same.
     """
-    return [
-        *map(cluster_plan, _several(narrow, wide.clusters, CLUSTER)),
-        *map(vpc_plan, _several(narrow, wide.vpcs, VPC)),
-    ]
-
-
-def _several(narrow: Sequence[Ranked], named: frozenset[str], position: int) -> Sequence[str]:
-    if len(named) + len(narrow) < 2:
+    clusters = _several(narrow, wide.clusters, CLUSTER)
+    vpcs = _several(narrow, wide.vpcs, VPC)
+    if not clusters and not vpcs:  # nearly always
         return ()
-    names = named | {claim.values[position] for claim in narrow}
-    return () if len(names - {""}) < 2 else sorted(names - {""})
+    return (*map(cluster_plan, sorted(clusters)), *map(vpc_plan, sorted(vpcs)))
+
+
+def _several(narrow: Sequence[Ranked], named: frozenset[str], position: int) -> frozenset[str]:
+    """Return what claims name at `position`, if they name several."""
+    for claim in narrow:
+        value = claim.values[position]
+        if value and value not in named:
+            named = named | {value}
+    return named if len(named) > 1 else _NONE
 
 
 def visible(claims: Sequence[Ranked], plan: str) -> list[Ranked]:
