@@ -3,8 +3,10 @@
     python -m benchmarks.flow_logs --rows 2000000 --rounds 3
 
 Every measurement is a process of its own, so that memory is its own too; the contenders of one
-table take turns, and the table shows medians and their ratio to the bare query. (c) needs the
-package flowlogs-reader, which is not a dependency; without it the row says so.
+table take turns, and the table shows medians and their ratio to the bare query. (a) is measured on
+many small files and on few large ones. (c) needs the package flowlogs-reader, which is not a
+dependency; without it the row says so. (d) at its full size takes an hour to generate and run:
+`--tables d --rows 100000000`.
 """
 
 # ruff: noqa: PLC0415 - each contender loads its own library, in its own process
@@ -81,35 +83,25 @@ def flowlogs_reader(data: Path) -> int:
 
 
 def kernels(data: Path) -> int:
-    """Read every file into a partial aggregate, one thread per core."""
-    from concurrent.futures import ThreadPoolExecutor
-    from queue import SimpleQueue
-
+    """Read every file into partial aggregates, as a run does."""
     from flowcost.pipeline.knowledge import knowledge_of
+    from flowcost.pipeline.reading import Embedded, Read, Task
     from flowcost.resolve import inventory, timeline
-    from flowcost.sources.discover import describe
-    from flowcost.sources.kernel import Kernel
+    from flowcost.sources.discover import local
+    from flowcost.sources.kernel import Options
 
     known = knowledge_of(timeline.build(inventory.read(data / "inventory")))
-    workers = os.cpu_count() or 1
-    free: SimpleQueue[Kernel] = SimpleQueue()
-    for _ in range(workers):
-        free.put(Kernel(known))
-
-    def one(name: str) -> int:
-        path = Path(name)
-        file = describe(name, path, size=path.stat().st_size, version="1")
-        assert file is not None
-        kernel = free.get()
-        try:
-            partial = kernel.partial(file, Path(folder) / f"{path.name}.parquet")
-        finally:
-            free.put(kernel)
-        return sum(tally.bytes for tally in partial.report.fates.values())
-
-    started[:] = time.perf_counter(), time.process_time()  # the inventory is read
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
-        return sum(pool.map(one, _files(data)))
+    with tempfile.TemporaryDirectory() as folder:
+        names = set(_files(data))
+        files = [file for file in local(data / "logs") if str(file.path) in names]
+        tasks = [
+            Task(file, Path(folder) / f"{number}.parquet") for number, file in enumerate(files)
+        ]
+        started[:] = time.perf_counter(), time.process_time()  # the inventory is read
+        found = [
+            done for done in Embedded().read(tasks, known, Options()) if isinstance(done, Read)
+        ]
+    return sum(tally.bytes for done in found for tally in done.report.fates.values())
 
 
 def run(data: Path) -> int:
@@ -211,12 +203,63 @@ def generated(folder: Path, kind: str, rows: int, **more: int) -> Path:
     return out
 
 
+BARE, PARTIALS, RUN = "DuckDB bare", "flowcost partials", "flowcost run"
+
+
+def parquet(folder: Path, rows: int, rounds: int) -> None:
+    """(a): many small files, as an account of many interfaces has them, and few large ones."""
+    for title, minutes in (("small files", 5), ("large files", 60)):
+        data = generated(folder, "parquet", rows, slot_minutes=minutes)
+        files = json.loads((data / "meta.json").read_text())["files"]
+        table(f"(a) Parquet, {files} {title}", [BARE, PARTIALS, RUN], data, rounds)
+
+
+def text(folder: Path, rows: int, rounds: int) -> None:
+    """(b): gzip text of either kind."""
+    for kind, title in (("text", "27 fields"), ("v2", "the default fields")):
+        data = generated(folder, kind, rows // 2)
+        table(f"(b) gzip text, {title}", ["Polars bare", PARTIALS, RUN], data, rounds)
+
+
+def peer(folder: Path, rows: int, _: int) -> None:
+    """(c): records per second of flowlogs-reader."""
+    if not importlib.util.find_spec("flowlogs_reader"):
+        print("\n(c) flowlogs-reader is not installed here")
+        return
+    data = generated(folder, "v2", rows // 2)
+    table("(c) flowlogs-reader", ["flowlogs-reader", PARTIALS, RUN], data, 1)
+
+
+def memory(folder: Path, rows: int, _: int) -> None:
+    """(d): the most memory of a run."""
+    data = generated(folder, "parquet", rows)
+    found = measure(RUN, data)
+    print(f"\n(d) {rows:,} rows: {found['peak'] / MIB:,.0f} MiB, {found['cpu']:.0f} CPU s")
+
+
+def growth(folder: Path, rows: int, _: int) -> None:
+    """(e): by rows, and by the identities that the inventory knows."""
+    print("\n(e) growth, processor seconds\n")
+    _head("rows", "pods", "partials", "run", "run peak MiB")
+    for factor, pods in ((0.25, 50_000), (0.5, 50_000), (1, 50_000), (0.5, 5_000), (0.5, 100_000)):
+        data = generated(folder, "parquet", int(rows * factor), pods=pods)
+        partials, whole = measure(PARTIALS, data), measure(RUN, data)
+        print(
+            f"| {rows * factor:,.0f} | {pods:,} | {partials['cpu']:.2f}"
+            f" | {whole['cpu']:.2f} | {whole['peak'] / MIB:,.0f} |"
+        )
+
+
+TABLES = {"a": parquet, "b": text, "c": peer, "d": memory, "e": growth}
+
+
 def main() -> None:
-    """Print all tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--child", nargs=2, metavar=("NAME", "DATA"))
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--tables", default="".join(TABLES), help="which of them: abcde")
     parser.add_argument("--data", type=Path, default=Path(".cache/flow-logs"))
     args = parser.parse_args()
     if args.child:
@@ -230,26 +273,8 @@ def main() -> None:
         f" DuckDB {duckdb.__version__}, Polars {pl.__version__},"
         f" load {os.getloadavg()[0]:.1f} at the start"
     )
-    rows, rounds = args.rows, args.rounds
-    parquet = generated(args.data, "parquet", rows)
-    table("(a) Parquet", ["DuckDB bare", "flowcost partials", "flowcost run"], parquet, rounds)
-    for kind, title in (("text", "(b) gzip text, 27 fields"), ("v2", "(b) gzip text, default")):
-        data = generated(args.data, kind, rows // 2)
-        table(title, ["Polars bare", "flowcost partials", "flowcost run"], data, rounds)
-    small = generated(args.data, "v2", rows // 10)
-    if importlib.util.find_spec("flowlogs_reader"):
-        table("(c) flowlogs-reader", ["flowlogs-reader", "flowcost partials"], small, 1)
-    else:
-        print("\n(c) flowlogs-reader is not installed here")
-    print("\n(d, e) growth\n")
-    _head("rows", "pods", "partials s", "run s", "run peak MiB")
-    for factor, pods in ((0.25, 50_000), (0.5, 50_000), (1, 50_000), (0.5, 5_000), (0.5, 100_000)):
-        data = generated(args.data, "parquet", int(rows * factor), pods=pods)
-        partials, whole = measure("flowcost partials", data), measure("flowcost run", data)
-        print(
-            f"| {rows * factor:,.0f} | {pods:,} | {partials['seconds']:.2f}"
-            f" | {whole['seconds']:.2f} | {whole['peak'] / MIB:,.0f} |"
-        )
+    for letter in args.tables:
+        TABLES[letter](args.data, args.rows, args.rounds)
 
 
 if __name__ == "__main__":

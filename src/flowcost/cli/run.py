@@ -161,7 +161,7 @@ def command(
     click.echo(summary.headline(found))
     for line in summary.caveats(found, selection):
         click.echo(line)
-    noticed = [n.finding for n in ledger_findings(ledger, selection)]
+    noticed = [n.finding for n in ledger_findings(ledger, selection, found)]
     click.echo(_trouble((*noticed, *logs.findings, *ran.findings)), nl=False)
     if table.rows:
         click.echo(_next(ledger_path, tenant))

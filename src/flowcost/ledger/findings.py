@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec import Struct, structs
 
 from flowcost.ledger.ends import UNATTRIBUTED
-from flowcost.ledger.query import EVERYTHING, Selection, costs, totals
+from flowcost.ledger.query import EVERYTHING, Selection, Totals, costs, totals
 from flowcost.ledger.store import Ledger
 from flowcost.model import Confidence, Finding, Path, Provenance
 
@@ -29,9 +29,14 @@ class Noticed(Struct, frozen=True, kw_only=True):
     saves: bool = False
 
 
-def findings(ledger: Ledger, selection: Selection = EVERYTHING) -> list[Noticed]:
-    """Return what to look at first: savings by amount, then gaps by bytes."""
-    whole = totals(ledger, selection)
+def findings(
+    ledger: Ledger, selection: Selection = EVERYTHING, whole: Totals | None = None
+) -> list[Noticed]:
+    """Return what to look at first: savings by amount, then gaps by bytes.
+
+    `whole` is what the selection adds up to, if the asker knows it already.
+    """
+    whole = whole or totals(ledger, selection)
     found = [
         *_missing_endpoints(ledger, selection),
         *_share(

@@ -81,6 +81,15 @@ class Numbers:
             self.values.append(value)
         return number
 
+    def all(self, values: Iterable[object]) -> list[int]:
+        """Return the numbers of many values."""
+        wanted, known = list(values), self._known
+        for value in dict.fromkeys(wanted):
+            if value not in known:
+                known[value] = len(self.values)
+                self.values.append(value)
+        return [known[value] for value in wanted]
+
 
 class World:
     """The engine's copy of a resolution, and the identities that records add to it."""
@@ -153,22 +162,21 @@ class World:
                  for v in values]  # fmt: skip
         numbers = {
             "party": [self.parties[key] for key in identities],
-            "place": [self._places.of(place_of(v)) for v in values],
-            "network": [self._networks.of(v.cloud_vpc_id) for v in values],
-            "cluster_no": [self._clusters.of(v.k8s_cluster_name) for v in values],
-            "node": [self._nodes.of(node) for node in nodes],
+            "place": self._places.all(map(place_of, values)),
+            "network": self._networks.all(v.cloud_vpc_id for v in values),
+            "cluster_no": self._clusters.all(v.k8s_cluster_name for v in values),
+            "node": self._nodes.all(nodes),
             # An end is a node's interface where we know the node, else a resource's.
-            "end_no": [
-                self._ends.of(node or v.cloud_resource_id)
-                for node, v in zip(nodes, values, strict=True)
-            ],
-            "scope_no": [self._scopes.of(self._scope_of(v)) for v in values],
-            "account": [self.accounts.of(v.cloud_account_id) for v in values],
-            "resource": [self.resources.of(v.cloud_resource_id) for v in values],
+            "end_no": self._ends.all(
+                node or v.cloud_resource_id for node, v in zip(nodes, values, strict=True)
+            ),
+            "scope_no": self._scopes.all(map(self._scope_of, values)),
+            "account": self.accounts.all(v.cloud_account_id for v in values),
+            "resource": self.resources.all(v.cloud_resource_id for v in values),
             # A flow to an endpoint leaves through it.
-            "via": [
-                self.vias.of(v.cloud_resource_id if v.kind in _ENDPOINTS else "") for v in values
-            ],
+            "via": self.vias.all(
+                v.cloud_resource_id if v.kind in _ENDPOINTS else "" for v in values
+            ),
         }
         for name, column in numbers.items():
             columns[name] = pa.array(column, pa.int32())
@@ -306,7 +314,9 @@ def _validity(dated: Sequence[Any]) -> dict[str, pa.Array]:
     """Return the columns `valid_from` and `valid_to` in the engine's naive UTC."""
 
     def naive(instants: Iterable[datetime]) -> pa.Array:
-        return pa.array([instant.replace(tzinfo=None) for instant in instants], _TIME)
+        given = list(instants)
+        bare = {instant: instant.replace(tzinfo=None) for instant in set(given)}
+        return pa.array([bare[instant] for instant in given], _TIME)
 
     return {
         "valid_from": naive(each.valid_from for each in dated),

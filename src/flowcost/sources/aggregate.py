@@ -11,21 +11,19 @@ are kept apart from the change on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
-from flowcost.sources.code import BROKEN, CODE, FLOW, REJECT, SKIPDATA, bits
+from flowcost.sources.code import BROKEN, FLOW, REJECT, SKIPDATA, bits
 from flowcost.sources.raw import PART, Piece, quoted
-from flowcost.sources.rowwise import Rowwise
+from flowcost.sources.rowwise import HOUR, HOUR_BIT, Rowwise
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-HOUR = 3600
-# Hours since the piece's first, above the bits of `code`.
-_HOUR_BIT = sum(CODE["part"])
-_MOST_HOURS = 1 << (62 - _HOUR_BIT)
+_MOST = 1 << 62
 
 
 class Aggregation:
@@ -33,9 +31,6 @@ class Aggregation:
 
     def __init__(self, piece: Piece, *, ports: bool) -> None:
         self.piece, self.row = piece, Rowwise(piece, ports=ports)
-        start = piece.spans.get("start", (0, 0, True))
-        self._first, last = start[0] // HOUR, start[1] // HOUR
-        self._near = last - self._first + 2 < _MOST_HOURS  # hours fit beside the code
 
     def groups(self, con: DuckDBPyConnection, changes: pa.Table | None) -> pa.Table:
         """Return the groups: src, dst, contexts, code, moment, bytes, packets, rows, seconds.
@@ -49,15 +44,17 @@ class Aggregation:
         """
         import pyarrow as pa  # noqa: PLC0415 - heavy
 
-        table = self.piece.table
-        if changes is not None:
+        table = self.row.keyed()
+        special = ["crosses"] if "crosses" in table.column_names else []
+        if changes is not None and self.piece.bookable:
             con.register("changes", changes)
-            table = self._touched(changes)
+            table = self._touched(table, changes)
+            special.append(f"(_touched AND {bits('kind')} = {FLOW})")
         con.register("raw", table)
-        special = self._special(changed=changes is not None)
-        tables = [con.sql(self._ordinary(special)).to_arrow_table()]
-        if special != "FALSE":
-            query = self._split(special, changed=changes is not None)
+        apart = " OR ".join(special)
+        tables = [con.sql(self._ordinary(apart)).to_arrow_table()]
+        if apart:
+            query = self._split(apart, changed=changes is not None)
             tables.append(con.sql(query).to_arrow_table())
         if changes is not None:
             con.unregister("changes")
@@ -71,7 +68,7 @@ class Aggregation:
         shown = "".join(f", {quoted(name)}" for name in names)
         found = con.execute(
             f"SELECT {PART}{shown} FROM raw"
-            f" WHERE {PART} IN ({', '.join(map(str, parts))}) AND {self.row.kind()} = {BROKEN}"
+            f" WHERE {PART} IN ({', '.join(map(str, parts))}) AND {bits('kind')} = {BROKEN}"
             f" QUALIFY row_number() OVER (PARTITION BY {PART}) <= {limit}"
         ).fetchall()
         texts: dict[int, list[str]] = {}
@@ -91,60 +88,55 @@ class Aggregation:
     def _contexts(self) -> str:
         return "".join(f"{name}, " for name, _ in self.row.packed)
 
-    def _special(self, *, changed: bool) -> str:
-        """Return the condition for rows that take the second query; FALSE if there are none."""
-        piece = self.piece
-        if not piece.bookable:
-            return "FALSE"
-        first, last = piece.spans["start"][0], piece.spans["end"][1]
-        special = '"start" // 3600 < ("end" - 1) // 3600'
-        if first // HOUR == (last - 1) // HOUR and not piece.nulls("end"):
-            special = "FALSE"
-        if changed:
-            special = f"({special} OR _touched)" if special != "FALSE" else "_touched"
-        return special
+    def _folded(self) -> int:
+        """Return what `pair` is multiplied by to share a column with the first contexts, or 0."""
+        if not self.row.packed:
+            return 0
+        product = prod(size for _, size in self.row.packed[0][1])
+        return product if product * self.row.ends**2 < _MOST else 0
 
-    def _ordinary(self, special: str) -> str:
-        """Return the query that groups all rows but the special ones."""
-        piece, row = self.piece, self.row
-        src, dst = row.ends()
-        size = len(piece.words.get(piece.record.mapping.source, ("",)))
-        hour, seconds, numbers = "0", "0", ["0", "0"]
-        if piece.bookable:
-            hour = f'"start" // 3600 - {self._first}' if self._near else '"start" // 3600'
-            numbers = [piece.number("bytes"), piece.number("packets")]
-            hour = f"CASE WHEN kind IN ({FLOW}, {REJECT}) THEN {hour} ELSE 0 END"
-            if not piece.has("log-status") or piece.equals("log-status", "SKIPDATA") != "FALSE":
-                seconds = (
-                    f'CASE WHEN kind = {SKIPDATA} THEN coalesce("end" - "start", 0) ELSE 0 END'
-                )
-        code = row.code()
-        if self._near:
-            keys, code = ["pair", "code"], f"{code} + (({hour})::BIGINT << {_HOUR_BIT})"
-            mask = (1 << _HOUR_BIT) - 1
-            out = f"code & {mask} AS code, ((code >> {_HOUR_BIT}) + {self._first}) * {HOUR}"
-            out_hour = f"{out} AS moment"
-        else:
-            keys, out_hour = ["pair", "code", "hour"], f"code, hour * {HOUR} AS moment"
-        chosen = f"NOT coalesce(kind = {FLOW} AND {special}, FALSE)"
-        where = "" if special == "FALSE" else f" WHERE {chosen}"
-        contexts = "".join(f"{one}, " for one in row.contexts())
-        names = ", ".join([*keys, *(name for name, _ in row.packed)])
+    def _ordinary(self, apart: str) -> str:
+        """Return the query that groups all rows but those that are taken `apart`."""
+        row, folded = self.row, self._folded()
+        keys = {"pair": "pair", "code": "code", **{name: name for name, _ in row.packed}}
+        found = {name: name for name in keys if name not in ("pair", "code")}
+        pair, moment = "pair", f"((code >> {HOUR_BIT}) + {row.first}) * {HOUR}"
+        if folded:  # one key less to compare
+            first = row.packed[0][0]
+            del keys[first]
+            keys["pair"] = f"pair * {folded} + {first}"
+            found[first], pair = f"pair % {folded} AS {first}", f"pair // {folded}"
+        if not row.near:
+            keys["hour"] = "hour" if self.piece.bookable else "0"
+            moment = f"hour * {HOUR}"
+        contexts = "".join(f"{one}, " for one in found.values())
+        grouped = ", ".join(f"{key} AS {name}" for name, key in keys.items())
+        numbers = ", ".join(map(str, range(1, len(keys) + 1)))
         return (
-            f"SELECT (pair // {size})::INTEGER AS src, (pair % {size})::INTEGER AS dst,"
-            f" {self._contexts}{out_hour}, bytes, packets, rows, seconds FROM ("
-            f"SELECT {names}, {_SUMS} FROM ("
-            f"SELECT ({src})::BIGINT * {size} + ({dst}) AS pair, {contexts}{code} AS code,"
-            f" {hour} AS hour, {numbers[0]} AS bytes, {numbers[1]} AS packets,"
-            f" 1 AS rows, {seconds} AS seconds FROM (SELECT {row.kind()} AS kind, * FROM raw)"
-            f"{where}) GROUP BY {names})"
+            f"SELECT ({pair} // {row.ends})::INTEGER AS src, ({pair} % {row.ends})::INTEGER AS dst,"
+            f" {contexts}code & {(1 << HOUR_BIT) - 1} AS code, {moment} AS moment,"
+            " bytes, packets, rows, seconds"
+            f" FROM (SELECT {grouped}, {', '.join(self._sums())} FROM raw"
+            f"{f' WHERE NOT ({apart})' if apart else ''} GROUP BY {numbers})"
         )
 
-    def _split(self, special: str, *, changed: bool) -> str:
-        """Return the special rows, one per record and hour, with their share of the record."""
+    def _sums(self) -> Iterator[str]:
+        """Yield the sums of a group; a sum of flows that does not fit is an error."""
+        piece = self.piece
+        for name in ("bytes", "packets"):
+            known = f"{bits('kind')} IN ({FLOW}, {REJECT}) AND sum({name}) IS NOT NULL"
+            total = f"CASE WHEN {known} THEN sum({name}) ELSE 0 END"
+            yield f"({total if piece.bookable and piece.has(name) else '0'})::BIGINT AS {name}"
+        yield "count(*)::BIGINT AS rows"
+        seconds = "0"
+        if piece.bookable and "SKIPDATA" in piece.words.get("log-status", ()):
+            lost = f"{bits('kind')} = {SKIPDATA}"
+            seconds = f'CASE WHEN {lost} THEN coalesce(sum("end" - "start"), 0) ELSE 0 END'
+        yield f"({seconds})::BIGINT AS seconds"
+
+    def _split(self, apart: str, *, changed: bool) -> str:
+        """Return the rows taken apart, one per record and hour, with their share of the record."""
         piece, row = self.piece, self.row
-        src, dst = row.ends()
-        contexts = "".join(f"{one}, " for one in row.contexts())
         hours = 'unnest(range("start" // 3600, greatest("end" - 1, "start") // 3600 + 1))'
         seconds = 'greatest("end" - "start", 1)'
         since = 'greatest(hour * 3600 - "start", 0)'
@@ -154,13 +146,13 @@ class Aggregation:
             for name in ("bytes", "packets")
         )
         query = (
-            f"SELECT {src} AS src, {dst} AS dst, {contexts}{row.code()} AS code,"
+            f"SELECT (pair // {row.ends})::INTEGER AS src, (pair % {row.ends})::INTEGER AS dst,"
+            f" {self._contexts}code & {(1 << HOUR_BIT) - 1} AS code,"
             f' hour * 3600 AS moment, greatest(hour * 3600, "start") AS begins, {shares},'
             f' CASE WHEN hour = "start" // 3600 THEN 1 ELSE 0 END AS rows, 0 AS seconds'
-            f" FROM (SELECT *, {piece.number('bytes')} AS size_bytes,"
-            f" {piece.number('packets')} AS size_packets, {hours} AS hour"
-            f" FROM (SELECT {row.kind()} AS kind, * FROM raw WHERE {special})"
-            f" WHERE kind = {FLOW})"
+            f' FROM (SELECT pair, {self._contexts}code, "start", "end",'
+            f" {piece.number('bytes')} AS size_bytes, {piece.number('packets')} AS size_packets,"
+            f" {hours} AS hour FROM raw WHERE {apart})"
         )
         if changed:
             query = (
@@ -170,10 +162,13 @@ class Aggregation:
                 " ASOF LEFT JOIN changes d ON d.address = r.dst AND r.begins >= d.instant"
             )
         names = f"src, dst, {self._contexts}code, moment"
-        return f"SELECT {names}, {_SUMS} FROM ({query}) GROUP BY {names}"
+        sums = ", ".join(
+            f"sum({n})::BIGINT AS {n}" for n in ("bytes", "packets", "rows", "seconds")
+        )
+        return f"SELECT {names}, {sums} FROM ({query}) GROUP BY {names}"
 
-    def _touched(self, changes: pa.Table) -> pa.Table:
-        """Return the piece with a column `_touched`: an address changed hands."""
+    def _touched(self, table: pa.Table, changes: pa.Table) -> pa.Table:
+        """Return the rows with a column `_touched`: an address changed hands."""
         import pyarrow as pa  # noqa: PLC0415 - heavy
         import pyarrow.compute as pc  # noqa: PLC0415 - heavy
 
@@ -187,16 +182,4 @@ class Aggregation:
             if piece.has(name):
                 here = pc.take(pa.array(flags), piece.table[name])
                 found = here if found is None else pc.or_(found, here)
-        return piece.table.append_column("_touched", found)
-
-
-# A sum of valid records that does not fit is an error; of broken ones nobody reads it.
-_SUMS = ", ".join(
-    f"(CASE WHEN {wanted} THEN sum({name}) ELSE 0 END)::BIGINT AS {name}"
-    for name, wanted in (
-        ("bytes", f"{bits('kind')} IN ({FLOW}, {REJECT})"),
-        ("packets", f"{bits('kind')} IN ({FLOW}, {REJECT})"),
-        ("rows", "TRUE"),
-        ("seconds", "TRUE"),
-    )
-)
+        return table.append_column("_touched", found)

@@ -34,11 +34,3 @@ def bits(name: str) -> str:
     """Return the expression that reads one small number out of `code`."""
     first, width = CODE[name]
     return f"((code >> {first}) & {(1 << width) - 1})"
-
-
-def serves(port: str, other: str) -> str:
-    """Return the condition that one port is a service's and the other its client's."""
-    return (
-        f"(({port} < {EPHEMERAL} AND {other} >= {EPHEMERAL})"
-        f" OR ({port} < {SYSTEM} AND {other} >= {SYSTEM}))"
-    )

@@ -19,7 +19,7 @@ from flowcost.errors import SourceError
 from flowcost.schema import FLOWS
 from flowcost.sources import numbered, parquet, text
 from flowcost.sources.account import account
-from flowcost.sources.aggregate import HOUR, Aggregation
+from flowcost.sources.aggregate import Aggregation
 from flowcost.sources.discover import LogFile
 from flowcost.sources.emit import PART, flows, no_flows
 from flowcost.sources.grouped import number
@@ -27,6 +27,7 @@ from flowcost.sources.knowledge import Index, Knowledge
 from flowcost.sources.orient import orient
 from flowcost.sources.raw import Piece, Rows
 from flowcost.sources.report import FileReport
+from flowcost.sources.rowwise import HOUR
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -120,6 +120,8 @@ def _integer(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array(
             [column.cast(pa.timestamp("us")).cast(pa.int64()).combine_chunks() // 1_000_000]
         )
+    if pa.types.is_int32(kind):
+        return column
     if pa.types.is_integer(kind):
         return column.cast(pa.int64(), safe=not pa.types.is_uint64(kind))
     if pa.types.is_floating(kind):
@@ -135,7 +137,9 @@ def _bounded(name: str, columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.compute as pc  # noqa: PLC0415 - heavy
 
-    column = pa.chunked_array([chunk for each in columns for chunk in each.chunks], pa.int64())
+    narrow = all(each.type == pa.int32() for each in columns)
+    kind = pa.int32() if narrow and name not in _COUNTED else pa.int64()
+    column = pa.chunked_array([chunk for each in columns for chunk in each.cast(kind).chunks], kind)
     if name not in _COUNTED:
         return column
     span = pc.min_max(column).as_py()

@@ -65,16 +65,23 @@ def _own(result: Oriented, index: Index, owners: dict[int, Face]) -> Iterator[tu
     """Yield (context, address) where the address is the interface's or gateway's own."""
     if not owners:
         return
-    # One address may be there twice: in two spellings, or added as a forwarder's primary one.
-    positions: dict[bytes, list[int]] = {}
-    for n, address in enumerate(result.packed):
-        if address is not None:
-            positions.setdefault(address, []).append(n)
-    ordered = sorted(positions)
+    position = {address: n for n, address in enumerate(result.packed) if address is not None}
+    again: dict[bytes, list[int]] = {}
+    if len(position) + result.packed.count(None) < len(result.packed):
+        # An address is there twice: in two spellings, or added as a forwarder's primary one.
+        for n, address in enumerate(result.packed):
+            if address is not None and position[address] != n:
+                again.setdefault(address, []).append(n)
+    ordered: list[bytes] = []
     for number, face in owners.items():
         for first, last in _blocks(index, face, result.grouped.contexts[number].observer):
-            for address in ordered[bisect_left(ordered, first) : bisect_right(ordered, last)]:
-                yield from ((number, position) for position in positions[address])
+            found = [first] if first in position else []
+            if first != last:
+                ordered = ordered or sorted(position)
+                found = ordered[bisect_left(ordered, first) : bisect_right(ordered, last)]
+            for address in found:
+                yield number, position[address]
+                yield from ((number, other) for other in again.get(address, ()))
 
 
 def _blocks(index: Index, face: Face, observer: str) -> Iterable[tuple[bytes, bytes]]:

@@ -72,12 +72,6 @@ class Piece:
         words = self.words[name]
         return f"{quoted(name)} = {words.index(word)}" if word in words else "FALSE"
 
-    def address(self, packet: str, logged: str) -> str:
-        """Return the address in the packet, or the logged one where the row has no other."""
-        if not self.has(packet):
-            return quoted(logged)
-        return f"CASE WHEN {quoted(packet)} = 0 THEN {quoted(logged)} ELSE {quoted(packet)} END"
-
     def number(self, name: str) -> str:
         """Return an integer field, 0 where it is missing."""
         if not self.has(name):
@@ -87,13 +81,6 @@ class Piece:
     def nulls(self, name: str) -> bool:
         """Return whether any row lacks this field."""
         return self.spans.get(name, (0, 0, True))[2]
-
-    def within(self, name: str, least: int, most: int) -> str:
-        """Return the condition that an integer field is in a range; empty if it always is."""
-        lowest, highest, nulls = self.spans.get(name, (least - 1, most, True))
-        if least <= lowest and highest <= most:
-            return f"{quoted(name)} IS NOT NULL" if nulls else ""
-        return f"{quoted(name)} BETWEEN {least} AND {most}"
 
     @cached_property
     def spans(self) -> dict[str, tuple[int, int, bool]]:
