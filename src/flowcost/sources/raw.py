@@ -67,11 +67,6 @@ class Piece:
         """Return whether the rows have this field; an empty name is a field none has."""
         return bool(name) and name in self.columns
 
-    def equals(self, name: str, word: str) -> str:
-        """Return the condition that a field is `word`."""
-        words = self.words[name]
-        return f"{quoted(name)} = {words.index(word)}" if word in words else "FALSE"
-
     def number(self, name: str) -> str:
         """Return an integer field, 0 where it is missing."""
         if not self.has(name):
