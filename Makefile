@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint unit sim spark docs bench gen-logs fuzz fuzz-api faults bpf lock clean
+.PHONY: demo test lint unit sim spark docs bench gen-logs fuzz fuzz-api faults focus-validator \
+  bpf lock clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/flowcost demo
@@ -62,6 +63,28 @@ fuzz-api: $(STAMP)
 KILLS ?= 150
 faults: $(STAMP)
 	FLOWCOST_TEST_KILLS=$(KILLS) $(BIN)/pytest -q tests/server/test_faults.py
+
+# The FOCUS export under the official validator. Its releases want libraries of their own, and the
+# one that has the rules of 1.2 wants Python 3.12, so each has an environment of its own.
+PYTHON_312 ?= 3.12
+FOCUS_1 := .cache/focus-validator-1
+FOCUS_2 := .cache/focus-validator-2
+focus-validator: $(STAMP) $(FOCUS_1)/.installed $(FOCUS_2)/.installed
+	FOCUS_VALIDATOR_PYTHON=$(CURDIR)/$(FOCUS_1)/bin/python \
+	FOCUS_VALIDATOR_2_PYTHON=$(CURDIR)/$(FOCUS_2)/bin/python \
+	  $(BIN)/pytest -q tests/bill/test_focus.py -k official
+
+$(FOCUS_1)/.installed: | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON) $(FOCUS_1)
+	$(BIN)/uv pip install --quiet --python $(FOCUS_1)/bin/python \
+	  focus-validator==1.0.0 'multimethod<2' 'pyarrow<20'
+	@touch $@
+
+$(FOCUS_2)/.installed: | $(BIN)/uv
+	$(BIN)/uv venv --quiet --clear --python $(PYTHON_312) $(FOCUS_2)
+	$(BIN)/uv pip install --quiet --python $(FOCUS_2)/bin/python \
+	  focus-validator==2.2.1 'pyarrow<22'
+	@touch $@
 
 # The kernel side; the result is committed, and a test holds it to its source.
 bpf:
