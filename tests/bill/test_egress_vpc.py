@@ -164,6 +164,19 @@ def test_processed_and_outgoing_bytes_agree_with_cost_explorer_exactly(files):
         assert Decimal(found[usage_type]["residual_cost"]) == 0
 
 
+def test_the_nat_total_is_that_of_cost_explorer(files, tmp_path):
+    _, ledger, _ = files
+    answer = made.write_cost_explorer(tmp_path / "ce.json", lines())
+    found = {
+        row["usage_type"]: row
+        for row in rows("reconcile", answer, "--ledger", ledger, "--by", "usage_type")
+    }
+    for usage_type in ("NatGateway-Bytes", "DataTransfer-Out-Bytes"):
+        metered = sum(line.bytes for line in lines() if line.usage_type == usage_type)
+        assert found[usage_type]["billed_bytes"] == metered
+        assert found[usage_type]["difference"] == 0
+
+
 def test_transit_bytes_are_met_or_named(files):
     bill, ledger, transit = files
     [row] = [

@@ -132,6 +132,33 @@ BAD = {
 }  # fmt: skip
 
 
+FINDINGS = {
+    "bill-repeated-lines": lambda folder: [
+        made.write_legacy(folder / "a.csv", LINES), made.write_legacy(folder / "b.csv", LINES[:7]),
+    ],
+    "bill-currency": lambda folder: [
+        made.write_legacy(folder / "a.csv", [replace(line, currency="EUR") for line in LINES])
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", FINDINGS)
+def test_what_is_odd_about_a_bill_is_a_finding_and_leaves_the_ledger_alone(code, ledger, tmp_path):
+    before = content(ledger.root)
+    folder = tmp_path / "bill"
+    folder.mkdir()
+    assert code in run(*FINDINGS[code](folder), "--ledger", ledger.root, "--no-record")
+    assert content(ledger.root) == before
+
+
+def test_the_wrong_month_is_refused_and_leaves_the_ledger_alone(ledger, tmp_path):
+    bill = made.write_legacy(tmp_path / "a.csv", LINES)
+    before = content(ledger.root)
+    with pytest.raises(BillError, match="2026-08"):
+        run(bill, "--ledger", ledger.root, "--month", "2026-08")
+    assert content(ledger.root) == before
+
+
 @pytest.mark.parametrize("bad", [name for name in BAD if name != "another month"])
 def test_bad_input_is_refused_and_leaves_the_ledger_alone(bad, ledger, tmp_path):
     before = content(ledger.root)

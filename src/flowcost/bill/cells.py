@@ -1,17 +1,16 @@
 """Both sides at the bill's own grain: account, hour, resource, usage type, operation.
 
-Enters: the views `charges` and `identities`, `bill_rows`, `points`. Leaves: `cells`, what was
-billed and what was booked in each cell, and the view `ledger_cells` of those that were booked.
-Most cells are billed and booked alike; they are closed at once, by one sum over both sides, and
-only the rest is looked at line by line. Charges find their point by a hash of their words, which
-was checked to stand for one set each.
+Enters: the views `charges` and `identities`, `bill_rows`, `points`. Leaves: the view `cells`, what
+was billed and what was booked in each cell, and the view `ledger_cells` of those that were booked.
+Charges find their point by a hash of their words, which was checked to stand for one set each.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowcost.bill.engine import unique
+from flowcost.bill import apart
+from flowcost.bill.engine import unique, unordered
 from flowcost.bill.hours import HOUR_BITS, hour_of_sql, hour_sql, number_sql, point_of_sql
 from flowcost.bill.resources import booked_resource_sql, resource_sql
 from flowcost.errors import BillError
@@ -51,31 +50,14 @@ FROM (SELECT * FROM charge_words WHERE {_METERED}) w JOIN points p
     ON p.account = w.payer_account AND p.resource = w.resource
     AND p.usage_type = w.usage_type AND p.operation = w.operation
 """
-# Charges are laid beside the bill's rows first: a sum over two tables is far cheaper than one over
-# a table and a join.
-CELLS = f"""
+CHARGE_ROWS = f"""
 CREATE OR REPLACE TEMP TABLE charge_rows AS
 SELECT k.first_cell + {number_sql("c.hour")} AS cell, c.quantity AS bytes
-FROM charges c JOIN charge_keys k ON k.h = {CHARGE_HASH};
-
-CREATE OR REPLACE TEMP TABLE cells AS
-SELECT cell, CAST(sum(billed) AS BIGINT) AS billed, CAST(sum(booked) AS BIGINT) AS booked
-FROM (
-    SELECT cell, bytes AS billed, 0::BIGINT AS booked FROM bill_rows WHERE cell IS NOT NULL
-    UNION ALL
-    SELECT cell, 0, bytes FROM charge_rows
-)
-GROUP BY cell;
-
-DROP TABLE charge_rows
+FROM charges c JOIN charge_keys k ON k.h = {CHARGE_HASH}
 """
-# A closed cell was booked with all that was billed, or with more.
-CLOSED = "billed > 0 AND booked >= billed"
 SUMS = f"""
 CREATE OR REPLACE TEMP TABLE booked_sums AS
-SELECT p.*, b.bytes FROM points p JOIN (
-    SELECT {point_of_sql("cell")} AS point, sum(booked) AS bytes FROM cells GROUP BY ALL
-) b USING (point) WHERE b.bytes > 0;
+SELECT p.*, b.bytes FROM points p JOIN booked_points b USING (point) WHERE b.bytes > 0;
 CREATE OR REPLACE TEMP VIEW billed_sums AS
 SELECT p.*, s.lines, s.bytes, s.cost, s.last, w.counts, w.meter
 FROM bill_sums s JOIN bill_words w USING (word) JOIN points p USING (point)
@@ -113,7 +95,7 @@ SELECT DISTINCT hour FROM charges WHERE provenance = 'observed'
 
 
 def gather(con: DuckDBPyConnection) -> None:
-    """Create `cells`, `ledger_cells`, `watched_words` and `watched_hours`.
+    """Create `cells_apart`, `cells`, `ledger_cells`, `watched_words` and `watched_hours`.
 
     Raises:
         BillError: two sets of words of the ledger have one hash.
@@ -122,7 +104,10 @@ def gather(con: DuckDBPyConnection) -> None:
     if not unique(con, "charge_words", "h"):
         raise BillError("two charges of this ledger have one hash", hint="report this")
     con.execute(POINTS)
-    con.execute(CELLS)
+    with unordered(con):
+        con.execute(CHARGE_ROWS)
+        apart.gather(con)
+    con.execute("DROP TABLE charge_rows")
     con.execute(SUMS)
     con.execute(WATCHED)
     con.execute(VIEWS)

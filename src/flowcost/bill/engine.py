@@ -28,6 +28,17 @@ def engine(memory: str = MEMORY) -> Iterator[DuckDBPyConnection]:
         yield con
 
 
+@contextmanager
+def unordered(con: DuckDBPyConnection) -> Iterator[None]:
+    """Write tables in any order of rows, which is cheaper: for rows that carry their own number."""
+    [(before,)] = con.execute("SELECT current_setting('preserve_insertion_order')").fetchall()
+    con.execute("SET preserve_insertion_order = false")
+    try:
+        yield
+    finally:
+        con.execute(f"SET preserve_insertion_order = {before}")
+
+
 def scratch(con: DuckDBPyConnection) -> Path:
     """Return a new folder that is removed with the engine: its views may read files there."""
     folder = tempfile.mkdtemp(prefix="flowcost-bill-")

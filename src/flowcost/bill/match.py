@@ -1,8 +1,8 @@
 """Bill lines meet ledger cells, finest grain first, to the byte.
 
-Enters: `bill_rows`, `bill_words`, `points`, `cells`. Leaves: for what the cells did not close,
-`open_parts` (how many bytes of a line were met in which pool) and `open_cell_parts` (the same of a
-cell), `open_lines` and `open_cells` with the `rest` that was not met; the views `pools`,
+Enters: `bill_rows`, `bill_words`, `points`, `cells_apart`. Leaves: for what the cells did not
+close, `open_parts` (how many bytes of a line were met in which pool) and `open_cell_parts` (the
+same of a cell), `open_lines` and `open_cells` with the `rest` that was not met; the views `pools`,
 `line_parts` and `cell_parts` say it of all. A pool is what is met together: all lines and all cells
 with the same keys. A closed or short cell is a pool of its own, by its own number; others are below
 zero. A pool meets the smaller of the two sums; each side is split by largest remainder, so nothing
@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flowcost.bill.cells import CELL, CLOSED
+from flowcost.bill.apart import CLOSED
+from flowcost.bill.cells import CELL
 from flowcost.bill.hours import hour_sql, point_of_sql
 from flowcost.bill.shares import split_sql
 
@@ -43,9 +44,10 @@ CREATE OR REPLACE TEMP TABLE open_rows AS
 SELECT line FROM bill_rows WHERE cell IS NULL AND bytes > 0
 UNION ALL
 SELECT line FROM bill_rows SEMI JOIN (
-    SELECT cell FROM cells WHERE billed > booked AND booked = 0
+    SELECT cell FROM cells_apart WHERE billed > booked AND booked = 0
     UNION ALL
-    SELECT cell FROM cells ANTI JOIN short_lines USING (cell) WHERE billed > booked AND booked > 0
+    SELECT cell FROM cells_apart ANTI JOIN short_lines USING (cell)
+    WHERE billed > booked AND booked > 0
 ) USING (cell);
 
 CREATE OR REPLACE TEMP TABLE open_lines AS
@@ -54,9 +56,10 @@ SELECT b.* EXCLUDE (cell), bytes AS rest FROM billed b SEMI JOIN open_rows USING
 CREATE OR REPLACE TEMP TABLE open_cells AS
 SELECT {CELL}, booked AS bytes, booked - CASE WHEN {CLOSED} THEN billed ELSE 0 END AS rest
 FROM (
-    SELECT * FROM cells WHERE booked > billed
+    SELECT * FROM cells_apart WHERE booked > billed
     UNION ALL
-    SELECT * FROM cells ANTI JOIN short_lines USING (cell) WHERE booked BETWEEN 1 AND billed - 1
+    SELECT * FROM cells_apart ANTI JOIN short_lines USING (cell)
+    WHERE booked BETWEEN 1 AND billed - 1
 )
 JOIN points ON point = {point_of_sql("cell")};
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from flowcost.bill import dialects
 from flowcost.bill.dialects import Found
+from flowcost.bill.engine import unordered
 from flowcost.bill.hours import hour_sql, number_sql
 from flowcost.bill.rounding import DIGIT, bytes_sql, digits_sql, fractional_sql, misrounded_sql
 from flowcost.bill.stage import Source
@@ -40,12 +41,13 @@ def gather(
         for number, (source, hashed, sieve) in enumerate(zip(sources, hashes, sieves, strict=True))
     ]
     of_month = f"WHERE {month_sql('w', 'hour')} = DATE '{month}'" if month else ""
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE bill_rows AS SELECT line, word, hour, quantity, cost, bytes,"
-        " CASE WHEN bytes > 0 THEN first_cell + hour END AS cell, odd"
-        f" FROM (SELECT *, {_odd()} AS odd, {bytes_sql('quantity', 'unit_bytes')} AS bytes"
-        f" FROM ({' UNION ALL '.join(selects)})) w {of_month}"
-    )
+    with unordered(con):
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE bill_rows AS SELECT line, word, hour, quantity, cost,"
+            " bytes, CASE WHEN bytes > 0 THEN first_cell + hour END AS cell, odd"
+            f" FROM (SELECT *, {_odd()} AS odd, {bytes_sql('quantity', 'unit_bytes')} AS bytes"
+            f" FROM ({' UNION ALL '.join(selects)})) w {of_month}"
+        )
     wide = " UNION ALL ".join(map(_wide, sources, sieves))
     con.execute(f"CREATE OR REPLACE TEMP VIEW bill_wide AS {wide}")
     con.execute(f"CREATE OR REPLACE TEMP VIEW bill_lines AS {_lines()}")

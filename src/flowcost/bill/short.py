@@ -1,9 +1,9 @@
 """The usual difference: a sensor saw a little less than the meter, in one cell after another.
 
-Enters: `cells`, `bill_rows`, `watched_words`. Leaves: `short_lines`, lines that are alone in a cell
-which was booked with less. Their two parts, met and not, need no keys and no sort: of two parts,
-the largest remainder is rounding half up. What could be named otherwise (two lines in a cell, bytes
-without a path, an hour that only an inference has) is left to the rounds of `match`.
+Enters: `cells_apart`, `bill_rows`, `watched_words`. Leaves: `short_lines`, lines that are alone in
+a cell which was booked with less. Their two parts, met and not, need no keys and no sort: of two
+parts, the largest remainder is rounding half up. What could be named otherwise (two lines in a
+cell, bytes without a path, an hour that only an inference has) is left to the rounds of `match`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SELECT line, word, cell, met, bytes - met AS rest, paid, cost - paid AS unpaid F
     SELECT r.line, r.word, r.cell, r.bytes, r.cost, c.booked AS met,
            {first_of_two_sql("r.cost", "c.booked", "r.bytes")} AS paid
     FROM bill_rows r JOIN (
-        SELECT cell, booked FROM cells
+        SELECT cell, booked FROM cells_apart
         JOIN plain_points ON point = {point_of_sql("cell")}
         JOIN watched_hours ON hour = {hour_sql(hour_of_sql("cell"))}
         WHERE booked > 0 AND billed > booked

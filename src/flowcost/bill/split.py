@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowcost.bill.cells import CLOSED
+from flowcost.bill.apart import CLOSED
 from flowcost.bill.shares import split_sql
 from flowcost.bill.short import REASON
 

@@ -67,15 +67,22 @@ def gather(
         selects.append(found[1])
     con.execute(f"CREATE OR REPLACE TEMP TABLE bill_said AS {' UNION ALL '.join(selects)}")
     _name(con)
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE bill_prices AS"
+        f" SELECT unit_price, {fraction_sql('unit_price')}"
+        " FROM (SELECT DISTINCT unit_price FROM bill_said)"
+    )
     joined = " AND ".join(f"s.{key} = n.key_{key}" for key in _NAMED)
     of_payer = f"s.payer_account IN ('', {quoted(payer)})" if payer else "true"
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE bill_kept AS SELECT {_decided()}"
-        f" FROM bill_said s JOIN bill_names n ON {joined} WHERE {of_payer}"
+        f" FROM bill_said s JOIN bill_names n ON {joined}"
+        " JOIN bill_prices p ON s.unit_price IS NOT DISTINCT FROM p.unit_price"
+        f" WHERE {of_payer}"
     )
     con.execute(POINTS)
     con.execute(NUMBERED)
-    con.execute("DROP TABLE bill_kept")
+    con.execute("DROP TABLE bill_kept; DROP TABLE bill_prices")
     return hashes
 
 
@@ -88,8 +95,9 @@ def _distinct(con: DuckDBPyConnection, source: Source, number: int, sieve: str) 
         f" SELECT {aliased} FROM {source.relation} WHERE {sieve} GROUP BY ALL"
     )
     for salt in range(_SALTS):
-        also = f", {salt}" if salt else ""
-        hashed = f"hash({', '.join(raw)}{also})"
+        # First: after the columns it would leave two equal hashes equal.
+        also = f"{salt}, " if salt else ""
+        hashed = f"hash({also}{', '.join(raw)})"
         if unique(con, f"(SELECT {hashed} AS h FROM bill_said_{number})", "h"):
             break
     else:
@@ -100,7 +108,7 @@ def _distinct(con: DuckDBPyConnection, source: Source, number: int, sieve: str) 
         f"SELECT {number} AS source, {hashed} AS h, {normal}, seconds, unreadable"
         f" FROM bill_said_{number}"
     )
-    return f"hash({', '.join(raw.values())}{also})", normal_form
+    return f"hash({also}{', '.join(raw.values())})", normal_form
 
 
 def _raw(source: Source) -> tuple[dict[str, str], dict[str, Found]]:
@@ -193,7 +201,7 @@ def _decided() -> str:
         "h": "s.h",
     }
     named = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
-    return f"{named}, {fraction_sql('s.unit_price')}"
+    return f"{named}, p.parts, p.scale, p.room"
 
 
 # A point is where a meter counts: a resource of an account on one usage type and operation.
