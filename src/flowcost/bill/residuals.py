@@ -30,8 +30,8 @@ LINE_REASONS = MappingProxyType(
         "no_resource_id": "the line names no resource: export with resource ids, where it has one",
         "no_sensor": "no sensor saw this resource: switch on its flow log, or an agent on its node",
         "sensor_gap": "the resource is watched, but not in this hour: look for lost records",
-        "unknown_path": "bytes were seen whose path could not be proven: see `flowcost explain`"
-        " --filter path=unknown",
+        "unknown_path": "bytes were seen whose path could not be proven: see"
+        " `flowcost explain --filter path=unknown`",
         "meter_not_booked": "the resource was seen, but nothing on this meter: check routes and"
         " zones in the inventory",
         "sensor_difference": "the sensor saw less than the meter: skipped records, or sampling",
