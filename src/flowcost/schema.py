@@ -237,3 +237,9 @@ TABLES = {
 def duckdb_columns(columns: tuple[Column, ...]) -> str:
     """Return the column list of a `CREATE TABLE` for `columns`."""
     return ", ".join(f'"{column.name}" {DUCKDB_TYPES[column.type]}' for column in columns)
+
+
+def duckdb_nothing(columns: tuple[Column, ...]) -> str:
+    """Return a SELECT of no rows with `columns`."""
+    cells = (f'CAST(NULL AS {DUCKDB_TYPES[one.type]}) AS "{one.name}"' for one in columns)
+    return f"SELECT {', '.join(cells)} WHERE FALSE"

@@ -14,7 +14,7 @@ import pytest
 
 from flowcost.errors import LedgerError
 from flowcost.ledger import Input, Ledger, Partition
-from flowcost.ledger.store import STORED
+from flowcost.ledger.partition import STORED
 from flowcost.schema import duckdb_columns
 
 HOUR = Partition("t1", "prod/eu", datetime(2026, 11, 2, 10, tzinfo=UTC))

@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from flowcost.ledger.partition import IDS
 from flowcost.ledger.remembered import Kept, Reduction, Remembered, merged, rows, together
-from flowcost.schema import CHARGES, IDENTITIES, RATES, VERDICTS, duckdb_columns
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from flowcost.ledger.catalogue import Held
-
-STORED = {"charges": CHARGES, "identities": IDENTITIES, "verdicts": VERDICTS, "rates": RATES}
-IDS = {"identities": "identity_id", "verdicts": "verdict_id", "rates": "rate_id"}
 
 
 def attach_held(
@@ -28,16 +25,15 @@ def attach_held(
     remembered: Remembered | None = None,
 ) -> list[Kept]:
     """Create the temporary views of `Ledger.attach` over these partitions."""
-    for table, columns in STORED.items():
-        con.execute(f"CREATE OR REPLACE TEMP TABLE empty_{table} ({duckdb_columns(columns)})")
-    _view(con, "charges", f"FROM {rows('charges', held)}")
     leases = []
     for table, name in IDS.items():
         once = Reduction(sql=f"SELECT DISTINCT ON ({name}) * FROM {{}}")
         kept, left = remembered.parts(con, table, once, held) if remembered else (None, held)
         _view(con, table, merged(table, once, kept, left))
         leases.append(kept)
-    if summed:
+    if summed is None:
+        _view(con, "charges", f"FROM {rows('charges', held)}")
+    else:
         kept, left = remembered.parts(con, "charges", summed, held) if remembered else (None, held)
         sql = together("charges", summed, kept, left)
         if summed.values:

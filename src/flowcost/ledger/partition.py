@@ -16,7 +16,11 @@ from msgspec import Struct
 
 from flowcost import clock
 from flowcost.errors import LedgerError
+from flowcost.schema import CHARGES, IDENTITIES, RATES, VERDICTS
 
+# The tables of a partition, and what identifies a row of those that hold each row once.
+STORED = {"charges": CHARGES, "identities": IDENTITIES, "verdicts": VERDICTS, "rates": RATES}
+IDS = {"identities": "identity_id", "verdicts": "verdict_id", "rates": "rate_id"}
 MANIFEST = "manifest.json"
 VERSION = 1
 

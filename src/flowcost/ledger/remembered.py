@@ -20,6 +20,8 @@ from msgspec import Struct
 
 from flowcost import clock
 from flowcost.clock import HOUR
+from flowcost.ledger.partition import STORED
+from flowcost.schema import duckdb_nothing
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -127,10 +129,10 @@ class Remembered:
 
 
 def rows(table: str, held: Sequence[Held]) -> str:
-    """Return a source for SQL: a table's rows in these partitions, or the table `empty_` it."""
+    """Return a source for SQL: a table's rows in these partitions."""
     names = [str(path).replace("'", "''") for unit in held if (path := unit.file(table))]
     if not names:
-        return f"empty_{table}"
+        return f"({duckdb_nothing(STORED[table])})"
     files = "', '".join(names)
     return f"read_parquet(['{files}'], hive_partitioning = false)"
 

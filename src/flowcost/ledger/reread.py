@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-TIMES = 6
+TIMES = 8
 _PAUSE_MS = 20
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from flowcost import clock
 from flowcost.ledger import keys
-from flowcost.ledger.attach import IDS
+from flowcost.ledger.partition import IDS
 from flowcost.ledger.query import MEASURES, Selection, scanned
 
 

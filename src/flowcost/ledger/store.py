@@ -21,13 +21,15 @@ import msgspec
 
 from flowcost import clock
 from flowcost.errors import LedgerError
-from flowcost.ledger.attach import IDS, STORED, attach_held
+from flowcost.ledger.attach import attach_held
 from flowcost.ledger.catalogue import Held
 from flowcost.ledger.encode import encode
 from flowcost.ledger.engine import SPILL, Engine
 from flowcost.ledger.levels import FINEST, Detail, Shelves
 from flowcost.ledger.partition import (
+    IDS,
     MANIFEST,
+    STORED,
     VERSION,
     DataFile,
     Input,
@@ -159,7 +161,7 @@ class Ledger:
 
         Dimension views hold each id once. An empty ledger gives empty views. With less `detail`
         than the finest, roll-ups may answer: what they do not tell apart is then empty. `summed`
-        is of charges and becomes a table of that name, in parts that the asker sums up.
+        is of charges and stands in their place, by that name, in parts that the asker sums up.
         Returns what the views read beside files, to be held as long as they are used.
         """
         self._require(tenant)

@@ -194,14 +194,17 @@ class AgentShelf:
     def dropped_before(self, tenant: str) -> datetime:
         """Return up to where hours of a tenant were dropped: none before may be posted again."""
         try:
-            return clock.parse((self._of(tenant) / DROPPED).read_text())
+            return clock.parse(self._dropped(tenant).read_text())
         except FileNotFoundError:
             return clock.EARLIEST
+
+    def _dropped(self, tenant: str) -> Path:
+        return self._of(tenant).joinpath(DROPPED)
 
     def drop(self, tenant: str, hour: datetime) -> None:
         """Remove an hour, for good: that it is gone is written first, and its index goes next."""
         if hour + HOUR > self.dropped_before(tenant):
-            write_durably(self._of(tenant) / DROPPED, clock.iso(hour + HOUR).encode())
+            write_durably(self._dropped(tenant), clock.iso(hour + HOUR).encode())
         folder = self.folder(tenant, hour)
         (folder / INDEX).unlink(missing_ok=True)
         for path in folder.iterdir():

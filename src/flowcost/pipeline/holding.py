@@ -36,7 +36,7 @@ def at_once(holders: Sequence[Iterable[Span]]) -> bool:
     for start, end, holder in spans:
         for other, (until, length) in latest.items():
             both = min(end, until) - start
-            if other != holder and both > min(SHARED, length / 2, (end - start) / 2):
+            if other != holder and both > min(SHARED, length // 2, (end - start) // 2):
                 return True
         if holder not in latest or latest[holder][0] < end:
             latest[holder] = end, end - start
