@@ -17,6 +17,7 @@ from fractions import Fraction
 import pytest
 from tests.agent import wire as wires
 from tests.lab.bridge import Bridge, here
+from tests.lab.patience import half_a_minute
 from tests.server.test_process import get, served
 from tests.views.test_grafana_prometheus import PROMETHEUS, Asked
 
@@ -27,7 +28,6 @@ from flowcost.lab.scenarios import MIB
 from flowcost.lab.wire import Count
 
 pytestmark = pytest.mark.lab
-WITHIN_S = 30
 LAST_PACKET = 100  # a receiver may not count the last acknowledgement, after its socket's end
 SHOP = "local.k8s.namespace.name = shop and remote.k8s.namespace.name = shop"
 NODES = ("node-a", "node-b")
@@ -150,11 +150,6 @@ def tells_all(legs, sent):
         and 0 <= size - legs[other[name], "receive"]["bytes"] <= LAST_PACKET
         for name, size in sent.items()
     )
-
-
-def half_a_minute():
-    """Return its end; where more work waits than there are processors, it lasts longer so much."""
-    return time.monotonic() + WITHIN_S * max(1, os.getloadavg()[0] / os.cpu_count())
 
 
 def until(check, deadline, site):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
+from tests.lab.patience import half_a_minute
 
 from flowcost import money
 from flowcost.lab import objects
@@ -18,7 +19,6 @@ from flowcost.lab.scenarios import MIB, Scenario, measure, start_servers
 
 pytestmark = pytest.mark.lab
 
-PATIENCE_S = 30.0  # from a drain to the ledger: what the server promises
 ENVIRONMENT = {name: value for name, value in os.environ.items() if "FLOWCOST" not in name}
 
 
@@ -105,7 +105,7 @@ def test_both_legs_are_in_the_servers_ledger_within_half_a_minute_at_the_same_do
             size, cost = expected.get(key, (0, Decimal(0)))
             expected[key] = size + line.bytes, cost + Decimal(money.exact(line.cost))
         assert len(expected) == 4
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = half_a_minute()
         while time.monotonic() < deadline:
             try:
                 found = booked(site)
