@@ -205,17 +205,22 @@ def test_millions_of_packets_drained_all_the_while_lose_nothing(wire, capture, t
     subprocess.run(["cc", "-O2", "-o", program, source], check=True)
     native = {"program": [str(program)]}
     wire.truth()
-    with (
-        wire.serve("b", "server", "5001", **native),
-        wire.serve("b", "server", "5002", **native),
-        wire.serve("b", "tcp_once", B, "81"),
-    ):
-        traffic = [
-            wire.start("a", "rr", B, "5001", "12", **native),
-            wire.start("a", "urr", B, "5002", "12", **native),
-            wire.start("a", "churn", B, "81", "3000", "last"),
-        ]
-        sums, _ = drained_until_quiet(wire, capture, traffic, 0.02)
+    sums = (0, 0, 0, 0)
+    for _ in range(8):  # a busy machine sends fewer packets in twelve seconds
+        with (
+            wire.serve("b", "server", "5001", **native),
+            wire.serve("b", "server", "5002", **native),
+            wire.serve("b", "tcp_once", B, "81"),
+        ):
+            traffic = [
+                wire.start("a", "rr", B, "5001", "12", **native),
+                wire.start("a", "urr", B, "5002", "12", **native),
+                wire.start("a", "churn", B, "81", "3000", "last"),
+            ]
+            found, _ = drained_until_quiet(wire, capture, traffic, 0.02)
+        sums = tuple(map(sum, zip(sums, found, strict=True)))
+        if sums[1] + sums[3] > 1_000_000:
+            break
     truth = wire.truth()
     assert sums[1] + sums[3] > 1_000_000
     assert sums == (*truth["a4"], *truth["b4"])

@@ -125,14 +125,16 @@ def test_a_parquet_file_with_any_byte_changed_is_refused_or_accounted_for(
 
 def test_a_page_that_refers_beyond_its_texts_is_refused(tmp_path):
     # Found by fuzzing: Arrow takes such numbers as they are, and they were read as other words.
-    path = write_parquet(tmp_path / "a.parquet", rows({"flow-direction": "egress"}) * 20)
+    names = ("interface-id", "vpc-id", "subnet-id", "instance-id")
+    three = [dict.fromkeys(names, word) for word in "abc"]  # so that a fourth can be referred to
+    path = write_parquet(tmp_path / "a.parquet", rows(*three) * 7)
     whole_file = path.read_bytes()
     refused = 0
     for place in range(4, 700):
         path.write_bytes(whole_file[:place] + b"\xff" + whole_file[place + 1 :])
         file = describe(path.as_posix(), path, size=len(whole_file), version="1")
         try:
-            pieces = [numbered.piece([(0, each)]) for each in parquet.rows(file)]
+            pieces = [numbered.piece([(0, each)]) for each in parquet.rows(file, 1 << 20)]
         except (SourceError, UnicodeDecodeError) as error:
             refused += "a text that is not there" in str(error)
             continue

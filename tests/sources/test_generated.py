@@ -12,7 +12,8 @@ from benchmarks import gen_logs
 from flowcost.address import unpack
 from flowcost.pipeline.knowledge import knowledge_of
 from flowcost.resolve import inventory, timeline
-from flowcost.sources import discover
+from flowcost.sources import discover, text
+from flowcost.sources import kernel as kernels
 from flowcost.sources.kernel import Kernel
 from flowcost.sources.report import Fate
 
@@ -104,3 +105,34 @@ def test_the_same_arguments_generate_the_same_files(generated, tmp_path):
     }
     assert first.keys() == again.keys()
     assert [path for path in first if first[path] != again[path]] == []
+
+
+def test_a_file_read_in_many_pieces_is_the_same_file(generated, partials, monkeypatch):
+    # What a row is may depend on the file's other rows: a stranger at a gateway is one whom no
+    # client of the file talks to.
+    monkeypatch.setattr(kernels, "PIECE", 500)
+    monkeypatch.setattr(kernels, "TEXT_PIECE", 500)
+    monkeypatch.setattr(text, "LARGE", 0)
+    monkeypatch.setattr(text, "PIECE", 50_000)
+    resolution = timeline.build(inventory.read(generated / "inventory"))
+    kernel = Kernel(knowledge_of(resolution))
+    try:
+        again = [kernel.partial(file) for file in discover.local(generated / "logs")]
+    finally:
+        kernel.close()
+    assert sum(one.report.tally(Fate.UNSOLICITED).rows for one in again) > 0
+    for whole, pieces in zip(partials, again, strict=True):
+        assert pieces.report == whole.report
+        assert sums(pieces.table) == sums(whole.table)
+
+
+def sums(flows: pa.Table) -> list[dict]:
+    """Return each distinct flow once."""
+    keys = [name for name in flows.column_names if name not in ("bytes", "packets")]
+    with duckdb.connect() as con:
+        con.register("flows", flows)
+        found = con.sql(
+            f"SELECT {', '.join(keys)}, sum(bytes) AS bytes, sum(packets) AS packets"
+            " FROM flows GROUP BY ALL ORDER BY ALL"
+        )
+        return found.to_arrow_table().to_pylist()

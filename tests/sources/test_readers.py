@@ -2,9 +2,12 @@
 
 import gzip
 
+import pyarrow.parquet as pq
 import pytest
 
+from flowcost.sources import parquet
 from flowcost.sources import text as reader
+from flowcost.sources.discover import describe
 from flowcost.sources.report import Fate, findings
 from flowcost.sources.tgw_flow_logs import TGW
 from flowcost.sources.vpc_flow_logs import VPC
@@ -248,3 +251,21 @@ def test_transit_gateway_rows_are_booked_at_the_sending_attachment(tmp_path):
     assert (flows[0]["account"], flows[0]["vpc_id"]) == ("222222222222", "vpc-a")
     assert report.tally(Fate.CROSS_CHECK).rows == 2
     assert report.record == "transitgateway"
+
+
+def test_a_text_that_all_rows_share_is_known_without_reading_it(tmp_path):
+    path = write_parquet(tmp_path / "a.parquet", rows({"srcaddr": "10.0.1.5"}, {}, {}) * 3)
+    file = describe(path.as_posix(), path, size=path.stat().st_size, version="1")
+    whole = pq.read_metadata(path)
+    place = [whole.schema.column(n).name for n in range(whole.num_columns)].index("vpc_id")
+    chunk = whole.row_group(0).column(place)
+    damaged = bytearray(path.read_bytes())
+    begin = chunk.dictionary_page_offset or chunk.data_page_offset
+    damaged[begin : begin + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    path.write_bytes(damaged)
+    [read] = parquet.rows(file, 1 << 20)
+    assert read.table["vpc-id"].to_pylist() == ["vpc-1"] * 9
+    mixed = write_parquet(tmp_path / "b.parquet", rows({}, {"vpc-id": "vpc-2"}, {"vpc-id": None}))
+    file = describe(mixed.as_posix(), mixed, size=mixed.stat().st_size, version="1")
+    [read] = parquet.rows(file, 1 << 20)
+    assert read.table["vpc-id"].to_pylist() == ["vpc-1", "vpc-2", None]

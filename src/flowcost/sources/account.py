@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from flowcost.sources.aggregate import Aggregation
 from flowcost.sources.code import BROKEN, NO_BYTES, NODATA, SKIPDATA, bits
-from flowcost.sources.grouped import Grouped
 from flowcost.sources.oriented import FATE_NUMBERS, FATES, Oriented
 from flowcost.sources.report import Fate, FileReport, Tally
 
@@ -40,11 +39,8 @@ QUALIFY row_number() OVER (PARTITION BY part ORDER BY src, dst) <= {SAMPLES} ORD
 """
 
 
-def account(
-    con: DuckDBPyConnection, reports: list[FileReport], work: Aggregation, oriented: Oriented
-) -> None:
-    """Add the rows of one piece to the reports of their files."""
-    groups = oriented.grouped
+def account(con: DuckDBPyConnection, reports: list[FileReport], oriented: Oriented) -> None:
+    """Add groups to the reports of their files; they and `oriented` are registered."""
     for like in oriented.nat_like:
         before = reports[like.part]
         total = before.nat_like.get(like.interface, Tally()) + like.tally
@@ -59,16 +55,21 @@ def account(
             translated_bytes=before.translated_bytes + int(translated),
             external_bytes=before.external_bytes + (int(at_nat) if fate == external else 0),
         )
-    con.register("groups", groups.table)
-    others = con.execute(_OTHERS).fetchall()
-    con.unregister("groups")
-    for part, kind, rows, seconds in others:
+    for part, kind, rows, seconds in con.execute(_OTHERS).fetchall():
         before = reports[part]
         reports[part] = msgspec.structs.replace(
             _with(before, _BARE[kind], Tally(rows)),
             skipped_seconds=before.skipped_seconds + seconds,
         )
-    _sample(con, reports, work, groups)
+    addresses = oriented.grouped.addresses
+    for part, src, dst in con.execute(_BROKEN_ENDS).fetchall():
+        sample(reports, part, [f"{addresses[src]} {addresses[dst]}"])
+
+
+def sample(reports: list[FileReport], part: int, rows: Sequence[str]) -> None:
+    """Add broken rows to a file's report, up to a few."""
+    samples = (*reports[part].samples, *rows)[:SAMPLES]
+    reports[part] = msgspec.structs.replace(reports[part], samples=samples)
 
 
 def _with(report: FileReport, fate: Fate, tally: Tally) -> FileReport:
@@ -76,22 +77,3 @@ def _with(report: FileReport, fate: Fate, tally: Tally) -> FileReport:
     return msgspec.structs.replace(
         report, rows=report.rows + tally.rows, fates=dict(sorted(fates.items()))
     )
-
-
-def _sample(
-    con: DuckDBPyConnection, reports: list[FileReport], work: Aggregation, groups: Grouped
-) -> None:
-    """Add up to a few broken rows to the reports of files that have some."""
-    wanting = [
-        part
-        for part, report in enumerate(reports)
-        if report.tally(Fate.BROKEN).rows and len(report.samples) < SAMPLES
-    ]
-    if not wanting:
-        return
-    found = work.broken_rows(con, wanting, SAMPLES)
-    for part, src, dst in con.execute(_BROKEN_ENDS).fetchall():
-        found.setdefault(part, []).append(f"{groups.addresses[src]} {groups.addresses[dst]}")
-    for part in wanting:
-        samples = (*reports[part].samples, *found.get(part, ()))[:SAMPLES]
-        reports[part] = msgspec.structs.replace(reports[part], samples=samples)

@@ -11,7 +11,7 @@ are kept apart from the change on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -60,15 +60,15 @@ class Aggregation:
             con.unregister("changes")
         return pa.concat_tables(tables)
 
-    def broken_rows(
-        self, con: DuckDBPyConnection, parts: Sequence[int], limit: int
-    ) -> dict[int, list[str]]:
-        """Return up to `limit` broken rows of each of some files as text."""
+    def broken_rows(self, con: DuckDBPyConnection, limit: int) -> dict[int, list[str]]:
+        """Return up to `limit` broken rows of each file as text, where there are any.
+
+        The piece is registered as `raw`.
+        """
         names = sorted(self.piece.columns)
         shown = "".join(f", {quoted(name)}" for name in names)
         found = con.execute(
-            f"SELECT {PART}{shown} FROM raw"
-            f" WHERE {PART} IN ({', '.join(map(str, parts))}) AND {bits('kind')} = {BROKEN}"
+            f"SELECT {PART}{shown} FROM raw WHERE {bits('kind')} = {BROKEN}"
             f" QUALIFY row_number() OVER (PARTITION BY {PART}) <= {limit}"
         ).fetchall()
         texts: dict[int, list[str]] = {}

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 # What a row is before anyone asks whose it is.
 FLOW, NODATA, SKIPDATA, REJECT, BROKEN, NO_BYTES = range(6)
 
@@ -34,3 +36,12 @@ def bits(name: str) -> str:
     """Return the expression that reads one small number out of `code`."""
     first, width = CODE[name]
     return f"((code >> {first}) & {(1 << width) - 1})"
+
+
+def small(name: str, code: Any) -> Any:  # noqa: ANN401 - Arrow array
+    """Return the column of one small number of the column `code`."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
+    first, width = CODE[name]
+    moved = pc.shift_right(code, first) if first else code
+    return pc.bit_wise_and(moved, (1 << width) - 1)

@@ -50,7 +50,7 @@ def flows(
     tenant: str,
     sources: Sequence[str],
 ) -> pa.Table:
-    """Return the booked rows of the table `oriented` as flows, one UTC hour each.
+    """Return the booked rows of `oriented`, which is registered, as flows, one UTC hour each.
 
     A column `part` says which of the files that were read together a flow is from; `sources` are
     these files' words for `source`.

@@ -15,7 +15,10 @@ from flowcost.sources.rowwise import CONTEXT, Rowwise
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from duckdb import DuckDBPyConnection
 
+_KEYS = ("src", "dst", "context", "code", "moment")
+_SUMS = ("bytes", "packets", "rows", "seconds")
 _KNOWN: dict[str, tuple[bytes, bool] | None] = {}
 _MOST_KNOWN = 300_000
 
@@ -84,11 +87,34 @@ def number(row: Rowwise, groups: pa.Table) -> Grouped:
     words = row.piece.words
     addresses = list(words.get(row.piece.record.mapping.source, ("",)))
     positions, contexts = _contexts(_unpacked(row, groups), len(groups))
-    rest = {
-        name: groups[name] for name in ("code", "moment", "bytes", "packets", "rows", "seconds")
-    }
+    rest = {name: groups[name] for name in ("code", "moment", *_SUMS)}
     ends = {end: groups[end].cast(pa.int32()) for end in ("src", "dst")}
     return Grouped(pa.table({**ends, "context": positions, **rest}), addresses, contexts)
+
+
+def merged(con: DuckDBPyConnection, given: Sequence[Grouped]) -> Grouped:
+    """Return the groups of several pieces of one layout, each group once."""
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+
+    if len(given) == 1:
+        return given[0]
+    addresses: dict[str, int] = {}
+    contexts: dict[Context, int] = {}
+    tables = []
+    for one in given:
+        ends = pa.array([addresses.setdefault(text, len(addresses)) for text in one.addresses])
+        places = pa.array([contexts.setdefault(each, len(contexts)) for each in one.contexts])
+        table = one.table
+        for name, numbers in (("src", ends), ("dst", ends), ("context", places)):
+            position = table.column_names.index(name)
+            column = numbers.cast(pa.int32()).take(table[name])
+            table = table.set_column(position, name, column)
+        tables.append(table)
+    con.register("pieces", pa.concat_tables(tables))
+    sums = ", ".join(f"sum({name})::BIGINT AS {name}" for name in _SUMS)
+    table = con.sql(f"SELECT {', '.join(_KEYS)}, {sums} FROM pieces GROUP BY ALL").to_arrow_table()
+    con.unregister("pieces")
+    return Grouped(table, list(addresses), list(contexts))
 
 
 Part = tuple[str, Any, list[str]]

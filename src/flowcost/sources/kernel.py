@@ -16,15 +16,14 @@ from msgspec import Struct
 
 from flowcost.address import unpack
 from flowcost.errors import SourceError
-from flowcost.schema import FLOWS
-from flowcost.sources import numbered, parquet, text
-from flowcost.sources.account import account
+from flowcost.sources import numbered, parquet, partials, text
+from flowcost.sources.account import SAMPLES, account, sample
 from flowcost.sources.aggregate import Aggregation
 from flowcost.sources.discover import LogFile
 from flowcost.sources.emit import PART, flows, no_flows
-from flowcost.sources.grouped import number
+from flowcost.sources.grouped import Grouped, merged, number
 from flowcost.sources.knowledge import Index, Knowledge
-from flowcost.sources.orient import orient
+from flowcost.sources.orient import Format, orient
 from flowcost.sources.raw import Piece, Rows
 from flowcost.sources.report import FileReport
 from flowcost.sources.rowwise import HOUR
@@ -32,7 +31,9 @@ from flowcost.sources.rowwise import HOUR
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PIECE = 1 << 20  # rows that are grouped at once, if there are so many
+# Rows that are grouped at once, if there are so many; of text fewer, since each holds its words.
+PIECE = 1 << 20
+TEXT_PIECE = 1 << 17
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -105,7 +106,7 @@ class Kernel:
         [report], table = self._read([file])
         if out is None:
             return Partial(report, len(table), table=table.drop_columns([PART]))
-        _write(table, out)
+        partials.write(table, out)
         return Partial(report, len(table), path=out)
 
     def together(self, files: Sequence[LogFile], out: Path) -> list[Part]:
@@ -115,8 +116,8 @@ class Kernel:
         layout costs small files much less than reading them one by one; the flows are the same.
         """
         reports, table = self._read(files)
-        _write(table, out)
-        hours = _hours(table, len(files))
+        partials.write(table, out)
+        hours = partials.hours(table, len(files))
         return [Part(report, held) for report, held in zip(reports, hours, strict=True)]
 
     def _read(self, files: Sequence[LogFile]) -> tuple[list[FileReport], pa.Table]:
@@ -153,52 +154,62 @@ class Kernel:
         return reports, pa.concat_tables(tables).unify_dictionaries()
 
     def _fill(self, work: _Work) -> None:
-        """Read all files; rows of one layout wait until there are enough for a piece."""
+        """Read all files; rows of one layout wait until there are enough for a piece.
+
+        Rows become groups piece by piece; what they are is decided when all are there, since some
+        rules ask what else a file has.
+        """
         waiting: dict[tuple[str, ...], list[tuple[int, Rows]]] = {}
         for part, file in enumerate(work.files):
+            most = PIECE if file.format == "parquet" else TEXT_PIECE
             try:
                 for rows in self._rows(file):
                     work.note(part, rows)
                     held = waiting.setdefault(rows.layout, [])
                     held.append((part, rows))
-                    if sum(len(each.table) for _, each in held) >= PIECE:
-                        self._book(work, waiting.pop(rows.layout))
+                    if sum(len(each.table) for _, each in held) >= most:
+                        self._group(work, waiting.pop(rows.layout))
             except (SourceError, OSError) as error:
                 work.failed[part] = str(error)
                 for layout, held in list(waiting.items()):
                     waiting[layout] = [each for each in held if each[0] != part]
         for held in waiting.values():
             if held:
-                self._book(work, held)
+                self._group(work, held)
+        for grouped in work.groups.values():
+            self._book(work, *grouped)
 
     def _rows(self, file: LogFile) -> Iterator[Rows]:
         if file.format == "parquet":
-            return parquet.rows(file)
+            return parquet.rows(file, PIECE)
         return text.rows(file, self.options.log_format)
 
-    def _book(self, work: _Work, held: Sequence[tuple[int, Rows]]) -> None:
+    def _group(self, work: _Work, held: Sequence[tuple[int, Rows]]) -> None:
+        """Enter the groups of some rows of one layout."""
         piece = numbered.piece(held)
         grouping = Aggregation(piece, ports=self.options.ports)
-        groups = number(grouping.row, grouping.groups(self.con, self._changes_in(piece)))
-        oriented = orient(
-            self.con,
-            groups,
-            self.index,
-            piece.record,
-            nat_filter=self.options.nat_filter,
-            packet_ends=piece.packet_ends,
-            instances=piece.has(piece.record.mapping.instance),
+        groups = grouping.groups(self.con, self._changes_in(piece))
+        for part, rows in grouping.broken_rows(self.con, SAMPLES).items():
+            sample(work.reports, part, rows)
+        self.con.unregister("raw")
+        format_ = Format(piece.record, piece.packet_ends, piece.has(piece.record.mapping.instance))
+        work.groups.setdefault(held[0][1].layout, (format_, []))[1].append(
+            number(grouping.row, groups)
         )
+
+    def _book(self, work: _Work, format_: Format, given: Sequence[Grouped]) -> None:
+        """Enter the flows that groups of one layout are, and what is to be reported of them."""
+        groups = merged(self.con, given)
+        oriented = orient(self.con, groups, self.index, format_, nat_filter=self.options.nat_filter)
+        self.con.register("groups", groups.table)
+        self.con.register("oriented", oriented.table)
+        sources = [file.source for file in work.files]
         work.tables.append(
-            flows(
-                self.con,
-                oriented,
-                piece.record,
-                tenant=self.options.tenant,
-                sources=[file.source for file in work.files],
-            )
+            flows(self.con, oriented, format_.record, tenant=self.options.tenant, sources=sources)
         )
-        account(self.con, work.reports, grouping, oriented)
+        account(self.con, work.reports, oriented)
+        self.con.unregister("groups")
+        self.con.unregister("oriented")
 
     def _changes_in(self, piece: Piece) -> pa.Table | None:
         """Return the changes that fall into the hours of a piece, as it spells addresses."""
@@ -237,6 +248,7 @@ class _Work:
     def __init__(self, files: Sequence[LogFile]) -> None:
         self.files = files
         self.reports = [_blank(file) for file in files]
+        self.groups: dict[tuple[str, ...], tuple[Format, list[Grouped]]] = {}
         self.tables: list[pa.Table] = []
         self.failed: dict[int, str] = {}
 
@@ -254,36 +266,3 @@ class _Work:
 
 def _blank(file: LogFile) -> FileReport:
     return FileReport(path=file.name, format=file.format, flow_log_id=file.flow_log_id)
-
-
-def _write(table: pa.Table, out: Path) -> None:
-    import pyarrow.parquet as pq  # noqa: PLC0415 - heavy
-
-    partly = out.with_name(out.name + ".partly")
-    pq.write_table(
-        table,
-        partly,
-        compression="zstd",
-        compression_level=1,
-        write_statistics=["window_start"],
-        use_dictionary=_DICTIONARIES,
-        store_schema=False,
-    )
-    partly.replace(out)
-
-
-def _hours(table: pa.Table, parts: int) -> list[dict[int, int]]:
-    """Return how many flows each file has in which UTC hour (Unix seconds)."""
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-    import pyarrow.compute as pc  # noqa: PLC0415 - heavy
-
-    instants = pc.floor_temporal(table["window_start"], unit="hour").cast(pa.timestamp("s"))
-    found: list[dict[int, int]] = [{} for _ in range(parts)]
-    both = pc.add(pc.multiply(instants.cast(pa.int64()), parts), table[PART].cast(pa.int64()))
-    for pair in pc.value_counts(both).to_pylist():
-        hour, part = divmod(pair["values"], parts)
-        found[part][hour] = pair["counts"]
-    return [dict(sorted(hours.items())) for hours in found]
-
-
-_DICTIONARIES = [column.name for column in FLOWS if column.type in ("text", "address")] + [PART]

@@ -65,6 +65,9 @@ class Role(StrEnum):
     REGIONAL_NAT = "regional_nat"
 
 
+ROLE = {role: number for number, role in enumerate(Role)}  # as tables have it
+
+
 class Face(Struct, frozen=True):
     """An observed interface as the rules see it.
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from flowcost.sources.code import FLOW, bits
 from flowcost.sources.grouped import Context
-from flowcost.sources.knowledge import Role
+from flowcost.sources.knowledge import ROLE, Role
 from flowcost.sources.report import Tally
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _FIND = f"""
 WITH strange AS (
     SELECT part, observer, src, dst, translated, context, rows, bytes, src_private, dst_private
-    FROM sided WHERE role = '{Role.UNKNOWN}' AND managed AND valid AND {bits("kind")} = {FLOW}
+    FROM sided WHERE role = {ROLE[Role.UNKNOWN]} AND managed AND valid AND {bits("kind")} = {FLOW}
 ),
 likely AS (
     SELECT DISTINCT part, observer FROM strange a JOIN strange b USING (part, observer, dst)
@@ -48,7 +48,7 @@ class NatLike(Struct, frozen=True):
 
 
 def nat_like(con: DuckDBPyConnection, contexts: Sequence[Context]) -> list[NatLike]:
-    """Return the interfaces in the table `sided` that act as NAT gateways."""
+    """Return the interfaces in the view `sided` that act as NAT gateways."""
     return [
         NatLike(part, contexts[context].observer, Tally(rows, int(size)))
         for part, context, rows, size in con.execute(_FIND).fetchall()

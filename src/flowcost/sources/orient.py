@@ -21,67 +21,75 @@ both sides, so there the interface's own address stands for the packet's.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from flowcost.sources.code import FLOW, bits
+from flowcost.sources.code import FLOW, REJECT, small
 from flowcost.sources.grouped import Grouped, packed
 from flowcost.sources.knowledge import Index
-from flowcost.sources.orient_vpc import create_vpc
-from flowcost.sources.oriented import FATE_NUMBERS, SOURCE, Oriented, register_addresses
+from flowcost.sources.orient_vpc import vpc
+from flowcost.sources.oriented import FATE_NUMBERS, SOURCE, Oriented, with_ends
 from flowcost.sources.record import Record
 from flowcost.sources.report import Fate
 from flowcost.sources.tgw_flow_logs import TGW
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
+
+
+class Format(NamedTuple):
+    """What the rules ask of a layout.
+
+    `packet_ends`: it has pkt-srcaddr and pkt-dstaddr; `instances`: it has instance-id.
+    """
+
+    record: Record
+    packet_ends: bool
+    instances: bool
 
 
 def orient(
     con: DuckDBPyConnection,
     grouped: Grouped,
     index: Index,
-    record: Record,
+    format_: Format,
     *,
     nat_filter: str = "leg",
-    packet_ends: bool = True,
-    instances: bool = True,
 ) -> Oriented:
-    """Create the table `oriented` from the groups of one piece.
-
-    Columns: those of the groups, `fate` (position in `FATES`), `side` (1: the observed end is the
-    source), `local` and `remote` (positions in `packed`), `at_nat`, `translated`.
+    """Return the flows and refused flows of groups with their ends and fate.
 
     Args:
         con: a connection of its own.
-        grouped: the groups.
+        grouped: the groups of whole files.
         index: what the inventory knows.
-        record: VPC or transit gateway.
+        format_: of the rows.
         nat_filter: `leg`, or `simple`: every translated row of any interface and action is a
             client's leg and nothing else is booked, as the bare comparison of addresses has it.
-        packet_ends: the format has pkt-srcaddr and pkt-dstaddr.
-        instances: the format has instance-id.
     """
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+    import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
     found = packed(grouped.addresses)
     result = Oriented(grouped, [pair[0] if pair else None for pair in found], [], [])
-    con.register("groups", grouped.table)
-    if record is TGW:
-        _create_tgw(con, result, index)
+    groups, kind = grouped.table, small("kind", grouped.table["code"])
+    flows = (
+        pc.equal(kind, FLOW) if format_.record is TGW else pc.is_in(kind, pa.array([FLOW, REJECT]))
+    )
+    if not pc.all(flows, min_count=0).as_py():
+        groups = groups.filter(flows)
+    if format_.record is TGW:
+        result.table = _tgw(result, groups, index)
     else:
-        create_vpc(
-            con,
-            result,
-            index,
-            private=[bool(pair and pair[1]) for pair in found],
-            simple=nat_filter == "simple",
-            packet_ends=packet_ends,
-            instances=instances,
-        )
-    con.unregister("groups")
+        private = [bool(pair and pair[1]) for pair in found]
+        simple = nat_filter == "simple"
+        vpc(con, result, groups, index, private=private, simple=simple,
+            packet_ends=format_.packet_ends, instances=format_.instances)  # fmt: skip
     return result
 
 
-def _create_tgw(con: DuckDBPyConnection, result: Oriented, index: Index) -> None:
+def _tgw(result: Oriented, groups: pa.Table, index: Index) -> pa.Table:
     import pyarrow as pa  # noqa: PLC0415 - heavy
+    import pyarrow.compute as pc  # noqa: PLC0415 - heavy
 
     fates = []
     for context in result.grouped.contexts:
@@ -94,20 +102,9 @@ def _create_tgw(con: DuckDBPyConnection, result: Oriented, index: Index) -> None
             fates.append(FATE_NUMBERS[Fate.UNORIENTED])
     result.via.extend(context.device for context in result.grouped.contexts)
     result.at_gateway.extend(False for _ in fates)
-    register_addresses(con, result, [False] * len(result.packed))
-    con.register(
-        "contexts",
-        pa.table(
-            {"id": pa.array(range(len(fates)), pa.int32()), "fate": pa.array(fates, pa.int8())}
-        ),
-    )
-    con.execute(f"""
-CREATE OR REPLACE TEMP TABLE oriented AS
-SELECT g.*, CASE WHEN s.valid AND d.valid THEN c.fate ELSE {FATE_NUMBERS[Fate.BROKEN]} END AS fate,
-       {SOURCE} AS side, g.src AS local, g.dst AS remote, FALSE AS at_nat, 0 AS translated
-FROM groups g JOIN contexts c ON c.id = g.context
-JOIN addresses s ON s.id = g.src JOIN addresses d ON d.id = g.dst
-WHERE {bits("kind")} = {FLOW}
-""")
-    con.unregister("contexts")
-    con.unregister("addresses")
+    fate = pa.array(fates, pa.int8()).take(groups["context"])
+    fate = pc.if_else(result.broken(groups), FATE_NUMBERS[Fate.BROKEN], fate)
+    return with_ends(
+        groups, fate=fate, side=SOURCE, local=groups["src"], remote=groups["dst"],
+        at_nat=False, translated=0,
+    )  # fmt: skip

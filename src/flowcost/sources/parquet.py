@@ -18,11 +18,11 @@ from flowcost.sources.text import record_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PIECE = 1 << 20  # rows read at once, in whole row groups
 
+def rows(file: LogFile, most: int) -> Iterator[Rows]:
+    """Yield the rows of a Parquet file, up to `most` at a time.
 
-def rows(file: LogFile) -> Iterator[Rows]:
-    """Yield the rows of a Parquet file, some row groups at a time.
+    A text column that the statistics prove to hold one text is not decoded.
 
     Raises:
         SourceError: not a Parquet file, or not one of flow records.
@@ -42,13 +42,20 @@ def rows(file: LogFile) -> Iterator[Rows]:
         with pq.ParquetFile(
             file.path, metadata=metadata, read_dictionary=texts, memory_map=True
         ) as opened:
-            for groups in _batches(metadata):
-                table = opened.read_row_groups(
-                    groups, columns=list(wanted.values()), use_threads=False
-                )
-                _check(table, texts)
-                named = table.select(list(wanted.values())).rename_columns(list(wanted))
-                yield Rows(table=named, record=record, unknown=unknown)
+            same = _constants(metadata, texts)
+            read = [name for name in wanted.values() if name not in same]
+            if not read:  # what has no column has no rows either
+                same, read = {}, texts
+            for batch in opened.iter_batches(most, columns=read, use_threads=False):
+                _check(batch, [name for name in texts if name not in same])
+                zeros = pa.repeat(pa.scalar(0, pa.int32()), len(batch))
+                table = pa.table({
+                    name: pa.DictionaryArray.from_arrays(zeros, pa.array([same[column]]))
+                    if column in same
+                    else batch[column]
+                    for name, column in wanted.items()
+                })  # fmt: skip
+                yield Rows(table=table, record=record, unknown=unknown)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(
             f"{file.name}: not a readable Parquet file ({error})",
@@ -56,7 +63,7 @@ def rows(file: LogFile) -> Iterator[Rows]:
         ) from None
 
 
-def _check(table: pa.Table, texts: Sequence[str]) -> None:
+def _check(batch: pa.RecordBatch, texts: Sequence[str]) -> None:
     """Refuse a text column that refers to texts beyond its dictionary.
 
     Arrow takes the numbers of a damaged page as they are, and a number that is too large would be
@@ -69,24 +76,33 @@ def _check(table: pa.Table, texts: Sequence[str]) -> None:
     import pyarrow.compute as pc  # noqa: PLC0415 - heavy
 
     for name in texts:
-        for chunk in table[name].chunks:
-            if not pa.types.is_dictionary(chunk.type) or not len(chunk):
-                continue
-            span = pc.min_max(chunk.indices).as_py()
-            if span["min"] is not None and not 0 <= span["min"] <= span["max"] < len(
-                chunk.dictionary
-            ):
-                raise pa.ArrowInvalid(f"column {name} refers to a text that is not there")
+        column = batch[name]
+        if not pa.types.is_dictionary(column.type) or not len(column):
+            continue
+        span = pc.min_max(column.indices).as_py()
+        if span["min"] is not None and not 0 <= span["min"] <= span["max"] < len(column.dictionary):
+            raise pa.ArrowInvalid(f"column {name} refers to a text that is not there")
 
 
-def _batches(metadata: Any) -> Iterator[list[int]]:  # noqa: ANN401 - Parquet metadata
-    groups: list[int] = []
-    rows = 0
-    for group in range(metadata.num_row_groups):
-        groups.append(group)
-        rows += metadata.row_group(group).num_rows
-        if rows >= PIECE:
-            yield groups
-            groups, rows = [], 0
-    if groups:
-        yield groups
+def _constants(metadata: Any, texts: Sequence[str]) -> dict[str, str]:  # noqa: ANN401 - metadata
+    """Return the one text of each column that has no other, by its statistics.
+
+    A bound may be cut short, but then the lower one is less and the upper one more than any text,
+    so that they differ.
+    """
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    found: dict[str, str] = {}
+    for number in range(metadata.num_columns):
+        name = metadata.schema.column(number).name
+        bounds = {_bounds(group.column(number).statistics) for group in groups if name in texts}
+        for low, high in bounds:
+            if len(bounds) == 1 and low == high and isinstance(low, str):
+                found[name] = low
+    return found
+
+
+def _bounds(statistics: Any) -> tuple[object, object]:  # noqa: ANN401 - Parquet statistics
+    """Return the least and the greatest value of a column chunk that lacks none, else nothing."""
+    if statistics is None or not statistics.has_min_max or not statistics.has_null_count:
+        return None, None
+    return (None, None) if statistics.null_count else (statistics.min, statistics.max)

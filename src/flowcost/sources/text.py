@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 GZIP = b"\x1f\x8b"
 HEAD = 1 << 16
-LARGE = 24 << 20  # files up to this size as stored are parsed in one go
-PIECE = 64 << 20  # larger ones in pieces of this many bytes of text
+LARGE = 4 << 20  # files up to this size as stored are parsed in one go
+PIECE = 8 << 20  # larger ones in pieces of this many bytes of text
 
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}")
 _STAMP = "_timestamp"  # CloudWatch's own time before each record of an export
