@@ -19,8 +19,12 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Tests with real processes, kernels and browsers wait as long as a machine may take, and a crowded
+# one may take longer: what fails among the others is run once more by itself, and both are shown.
+UNIT := --ignore=tests/oracle --ignore=tests/spark
 unit: $(STAMP)
-	$(BIN)/pytest -q -n auto --ignore=tests/oracle --ignore=tests/spark
+	$(BIN)/pytest -q -n auto $(UNIT) || \
+	  $(BIN)/pytest -q $(UNIT) --last-failed --last-failed-no-failures none
 
 # The oracle: separate code and its own rate sheet re-derive every figure.
 sim: $(STAMP)
