@@ -75,7 +75,11 @@ def test_text_without_header_asks_for_its_format_and_reads_with_it(place):
     )
     done = ask(place)
     assert "flow-log-unreadable" in done.output
+    assert done.exit_code == 2
+    assert "none of 1 files could be read" in done.output
     assert "silent-interface" not in done.output
     assert "Next:" not in done.output
     given = " ".join("${" + name + "}" for name in ROW)
-    assert "1 booked" in ask(place, "--log-format", given).output
+    again = ask(place, "--log-format", given)
+    assert again.exit_code == 0
+    assert "1 booked" in again.output

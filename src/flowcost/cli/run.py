@@ -12,6 +12,7 @@ import click
 
 from flowcost.cli.options import Instant, ledger_option
 from flowcost.cli.rates import book_option, open_books
+from flowcost.errors import SourceError
 from flowcost.ledger import Ledger
 from flowcost.ledger.findings import findings as ledger_findings
 from flowcost.ledger.query import Selection, costs, totals
@@ -165,6 +166,11 @@ def command(
     click.echo(_trouble((*noticed, *logs.findings, *ran.findings)), nl=False)
     if table.rows:
         click.echo(_next(ledger_path, tenant))
+    if ran.reports and all(report.error for report in ran.reports):
+        raise SourceError(
+            f"none of {len(ran.reports)} files could be read; the first: {ran.reports[0].error}",
+            hint="the findings above name each; the ledger has nothing of them",
+        )
 
 
 def _read(ran: Ran) -> str:
