@@ -167,8 +167,9 @@ def command(
     if table.rows:
         click.echo(_next(ledger_path, tenant))
     if ran.reports and all(report.error for report in ran.reports):
+        first = ran.reports[0].error.splitlines()[0]
         raise SourceError(
-            f"none of {len(ran.reports)} files could be read; the first: {ran.reports[0].error}",
+            f"none of {len(ran.reports)} files could be read; the first: {first}",
             hint="the findings above name each; the ledger has nothing of them",
         )
 
