@@ -23,6 +23,7 @@ from flowcost.address import network, pack
 from flowcost.ledger import Input, Ledger
 from flowcost.model import EndKind, Identity
 from flowcost.pipeline.attribute import attribute
+from flowcost.pipeline.columns import columns_of
 from flowcost.pipeline.world import World
 from flowcost.price import list_book
 from flowcost.resolve import Claim, Layer, Resolution, timeline
@@ -113,7 +114,11 @@ def attributed(flows: Path, resolution: Resolution) -> None:
         con.execute(f"CREATE VIEW flows AS FROM read_parquet('{flows}')")
         ledger = Ledger.open(folder, create=True)
         attribute(
-            con, World(con, resolution), list_book(), ledger, lambda _: [Input("synthetic", "1")]
+            con,
+            World(con, columns_of(resolution)),
+            list_book(),
+            ledger,
+            lambda _: [Input("synthetic", "1")],
         )
 
 

@@ -30,6 +30,7 @@ from flowcost.classify import classify
 from flowcost.ledger import Input, Ledger
 from flowcost.model import Direction, EndKind, Facts, GatewayKind, VpcRelation
 from flowcost.pipeline.attribute import attribute
+from flowcost.pipeline.columns import columns_of
 from flowcost.pipeline.world import World
 from flowcost.price import list_book
 from flowcost.resolve import declared, timeline
@@ -102,7 +103,7 @@ def pipeline(flows: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as con:
         con.execute("SET preserve_insertion_order = false")
         con.execute(f"CREATE VIEW flows AS FROM read_parquet('{flows}')")
-        world = World(con, timeline.build([declared.parse(world_text())]))
+        world = World(con, columns_of(timeline.build([declared.parse(world_text())])))
         ledger = Ledger.open(folder, create=True)
         attribute(con, world, list_book(), ledger, lambda _: [Input("synthetic", "1")])
 

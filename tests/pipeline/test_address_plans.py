@@ -13,6 +13,7 @@ from tests.pipeline.worlds import flow_table
 from flowcost.address import network, pack
 from flowcost.ledger import Ledger
 from flowcost.model import GatewayKind, Identity
+from flowcost.pipeline.columns import columns_of
 from flowcost.pipeline.gather import gather
 from flowcost.pipeline.observe import observe
 from flowcost.pipeline.parting import part
@@ -100,7 +101,7 @@ FLOWS = st.lists(
     max_size=24,
 )
 WHO = """
-SELECT m.bytes, n.identity_id, f.identity_id
+SELECT m.bytes, n.party, f.party
 FROM met m
 JOIN (SELECT near, slot, address FROM nears) a USING (near)
 JOIN (SELECT far, slot, address FROM fars) b USING (far)
@@ -126,7 +127,7 @@ def observed(con, resolution, seen) -> World:
         for number, ((words, _), local, remote, minute) in enumerate(seen)
     ]
     con.register("flows", flow_table(rows))
-    world = World(con, resolution)
+    world = World(con, columns_of(resolution))
     gather(con)
     part(con, world)
     observe(con, world)
@@ -143,7 +144,7 @@ def test_random_sightings_resolve_as_the_lookup_says(layers, seen):
         for size, near, far in con.execute(WHO).fetchall():
             for number in range(len(seen)):
                 if size >> number & 1:
-                    found[number] = world.identities[near], world.identities[far]
+                    found[number] = world.identities([near, far])
     assert len(found) == len(seen)
     for number, ((_, stands), local, remote, minute) in enumerate(seen):
         at, plans = START + timedelta(minutes=minute), plans_of(**stands)

@@ -10,6 +10,7 @@ from tests.pipeline.worlds import flow_table
 from flowcost import money
 from flowcost.ledger import Input, Ledger
 from flowcost.pipeline.attribute import attribute
+from flowcost.pipeline.columns import columns_of
 from flowcost.pipeline.world import World
 from flowcost.price import list_book
 from flowcost.resolve import declared, timeline
@@ -92,7 +93,7 @@ def booked(rows, root):
     with duckdb.connect() as con:
         con.register("flows", flow_table(rows))
         inputs = [Input("x", "1")]
-        world = World(con, RESOLUTION)
+        world = World(con, columns_of(RESOLUTION))
         attribute(con, world, list_book(), ledger, lambda _: inputs, assume_provider="aws")
         ledger.attach(con)
         [(size,)] = con.execute("SELECT sum(bytes)::BIGINT FROM charges").fetchall()

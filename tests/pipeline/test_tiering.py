@@ -9,6 +9,7 @@ from tests.pipeline.worlds import flow_table
 from flowcost import money
 from flowcost.ledger import Input, Ledger
 from flowcost.pipeline.attribute import attribute
+from flowcost.pipeline.columns import columns_of
 from flowcost.pipeline.tiering import settle
 from flowcost.pipeline.world import World
 from flowcost.price import list_book
@@ -61,7 +62,13 @@ def post(ledger: Ledger, rows: list[tuple[int, str, int]]) -> None:
                 ]
             ),
         )
-        attribute(con, World(con, RESOLUTION), list_book(), ledger, lambda _: [Input("flows", "1")])
+        attribute(
+            con,
+            World(con, columns_of(RESOLUTION)),
+            list_book(),
+            ledger,
+            lambda _: [Input("flows", "1")],
+        )
 
 
 def lines(ledger: Ledger):

@@ -30,8 +30,9 @@ from flowcost.model import (
     Verdict,
     VpcRelation,
 )
+from flowcost.pipeline.numbering import Place
 from flowcost.pipeline.ways import Parts, Radix, unpack
-from flowcost.pipeline.world import GATEWAY_KINDS, SCOPES, Place, World, create, identity_at
+from flowcost.pipeline.world import GATEWAY_KINDS, SCOPES, World, create, identity_at
 from flowcost.price.tiers import numerator as rate_numerator
 
 if TYPE_CHECKING:

@@ -47,18 +47,6 @@ CONTEXT = (
 )
 _NAMES = ", ".join(CONTEXT)
 
-# Addresses and hours in which an identity changes; empty in most runs.
-CHANGES = """
-CREATE OR REPLACE TEMP TABLE changing AS
-SELECT DISTINCT address FROM (FROM hosts UNION ALL SELECT * EXCLUDE (plan) FROM plan_hosts)
-WHERE valid_from <> date_trunc('hour', valid_from) OR valid_to <> date_trunc('hour', valid_to);
-CREATE OR REPLACE TEMP TABLE changing_hours AS
-SELECT DISTINCT date_trunc('hour', edge) AS hour FROM (
-    SELECT unnest([valid_from, valid_to]) AS edge FROM ranges
-    UNION ALL SELECT unnest([valid_from, valid_to]) FROM plan_ranges
-    UNION ALL SELECT unnest([valid_from, valid_to]) FROM services
-) WHERE edge <> date_trunc('hour', edge)
-"""
 _HOUR = "date_trunc('hour', window_start)"
 _MOMENT = f"""CASE WHEN local_address IN (FROM changing) OR remote_address IN (FROM changing)
     OR {_HOUR} IN (FROM changing_hours) THEN window_start ELSE {_HOUR} END"""
@@ -105,8 +93,6 @@ def gather(con: DuckDBPyConnection) -> None:
     Raises:
         FlowcostError: two contexts share a hash (one chance in 2**64 per pair).
     """
-    for statement in CHANGES.split(";"):
-        con.execute(statement)
     quiet = con.execute(
         "SELECT count(*) = 0 FROM (SELECT 1 FROM changing UNION ALL SELECT 1 FROM changing_hours)"
     ).fetchall()[0][0]

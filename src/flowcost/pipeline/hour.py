@@ -26,6 +26,7 @@ from flowcost.errors import LedgerError
 from flowcost.ledger import Input, Ledger, Partition
 from flowcost.pipeline.agent_shelf import AGENTS, AgentShelf, Index, count_of, scan
 from flowcost.pipeline.attribute import Attributed, attribute
+from flowcost.pipeline.columns import columns_of
 from flowcost.pipeline.overlap import Format, choose_logs
 from flowcost.pipeline.sightings import lay, read
 from flowcost.pipeline.world import World, create
@@ -133,7 +134,7 @@ def attribute_hour(
 
     attributed = attribute(
         con,
-        World(con, resolution),
+        World(con, columns_of(resolution)),
         rates,
         ledger,
         inputs_of,

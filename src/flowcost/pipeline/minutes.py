@@ -22,6 +22,7 @@ from flowcost.ledger import Ledger
 from flowcost.ledger.query import Selection, Table, costs
 from flowcost.pipeline.agent_shelf import AgentShelf, Index, scan
 from flowcost.pipeline.attribute import attribute
+from flowcost.pipeline.columns import columns_of
 from flowcost.pipeline.hour import Engine, LayersFor, resolution_of
 from flowcost.pipeline.world import World
 from flowcost.price import RateBook
@@ -90,4 +91,4 @@ class Minutes:
                 f" FROM {scan(self._shelf.paths(index, 'flows'))}"
                 f" WHERE window_start >= {edges[0]} AND window_start < {edges[1]}"
             )
-            attribute(con, World(con, resolution), self._rates, ledger, lambda _: ())
+            attribute(con, World(con, columns_of(resolution)), self._rates, ledger, lambda _: ())

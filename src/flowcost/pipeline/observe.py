@@ -59,7 +59,11 @@ IDENTIFY = """
 CREATE OR REPLACE TEMP TABLE local_ends AS
 WITH uids AS (
     SELECT k8s_pod_uid AS uid, arg_min(party, identity_id) AS party
-    FROM identities_known WHERE k8s_pod_uid <> '' GROUP BY ALL
+    FROM identities_known
+    WHERE k8s_pod_uid <> '' AND k8s_pod_uid IN (
+        SELECT local_uid FROM contexts WHERE observer_type = 'node_agent'
+    )
+    GROUP BY ALL
 ),
 pods AS (
     SELECT c.context, c.local_uid, u.party FROM contexts c
@@ -78,7 +82,7 @@ LEFT JOIN pods p ON p.context = g.context
 # The record's own words complete an identity where it is silent; they never override it.
 HINTS = ("account", "region", "az_id", "vpc_id", "subnet_id")
 LOCAL_HINTS = f"""
-SELECT i.identity_id, f.party, c.context, {", ".join(f"c.{name}" for name in HINTS)}
+SELECT f.party, c.context, {", ".join(f"c.{name}" for name in HINTS)}
 FROM (SELECT DISTINCT party, context FROM local_ends) f
 JOIN contexts c USING (context)
 JOIN identities_known i USING (party)
@@ -90,7 +94,7 @@ WHERE c.observer_type <> 'gateway' AND (
     OR (c.subnet_id <> '' AND i.cloud_subnet_id = ''))
 """
 REMOTE_HINTS = """
-SELECT i.identity_id, f.party, c.context, c.dns_name
+SELECT f.party, c.context, c.dns_name
 FROM (SELECT DISTINCT e.party, g.naming AS context FROM
       (SELECT DISTINCT slot, remote AS address, naming FROM gathered WHERE naming > 0) g
       JOIN ends e USING (slot, address)) f
@@ -184,13 +188,14 @@ def _hint(
 ) -> None:
     """Create the table `name`: (base, context) -> the party completed by the record."""
     rows = con.execute(query).fetchall()
-    parties = world.add(_completed(world.identities[row[0]], fields, row[3:]) for row in rows)
+    found = zip(world.identities([row[0] for row in rows]), rows, strict=True)
+    parties = world.add(_completed(identity, fields, row[2:]) for identity, row in found)
     create(
         con,
         name,
         {
-            "base": pa.array([row[1] for row in rows], pa.int32()),
-            "context": pa.array([row[2] for row in rows], pa.int32()),
+            "base": pa.array([row[0] for row in rows], pa.int32()),
+            "context": pa.array([row[1] for row in rows], pa.int32()),
             "party": pa.array(parties, pa.int32()),
         },
     )

@@ -22,6 +22,7 @@ from flowcost.ledger import Input, Ledger, Partition
 from flowcost.model import Finding
 from flowcost.pipeline.agent_shelf import AGENTS, AgentShelf, Index
 from flowcost.pipeline.attribute import Attributed, attribute
+from flowcost.pipeline.columns import columns_of
 from flowcost.pipeline.coverage import uncovered
 from flowcost.pipeline.hour import Engine, LayersOf, attribute_hour, attributing
 from flowcost.pipeline.knowledge import knowledge_of
@@ -241,7 +242,7 @@ def _attribute(
         config={"memory_limit": work.settings.memory, "temp_directory": str(spill)}
     ) as con:
         con.execute("SET preserve_insertion_order = false")
-        world = World(con, resolution)
+        world = World(con, columns_of(resolution))
         done = 0
         for batch in work.batches():
             # Held from here on: what a server writes meanwhile comes before or after, not between.

@@ -22,6 +22,7 @@ from flowcost import clock
 from flowcost.errors import SourceError
 from flowcost.ledger import Input, Ledger
 from flowcost.pipeline.attribute import Attributed, attribute
+from flowcost.pipeline.columns import columns_of
 from flowcost.pipeline.tiering import settle
 from flowcost.pipeline.world import World
 from flowcost.price import RateBook, list_book
@@ -104,7 +105,7 @@ def run(scenario: Scenario, rates: RateBook | None = None) -> Iterator[Outcome]:
         ledger = Ledger.open(folder, create=True)
         attributed = attribute(
             con,
-            World(con, timeline.build([scenario.world])),
+            World(con, columns_of(timeline.build([scenario.world]))),
             rates or list_book(),
             ledger,
             lambda _: scenario.inputs,
