@@ -17,6 +17,7 @@ from flowcost.pipeline.columns import columns_of
 from flowcost.pipeline.gather import gather
 from flowcost.pipeline.observe import observe
 from flowcost.pipeline.parting import part
+from flowcost.pipeline.resolved import resolved
 from flowcost.pipeline.run import Settings, run
 from flowcost.pipeline.world import World
 from flowcost.price import list_book
@@ -257,7 +258,7 @@ def test_two_vpcs_of_one_plan_book_each_conversation_to_its_own_machines(tmp_pat
     ledger = Ledger.open(tmp_path / "ledger", create=True)
     ran = run(
         discover.unique(discover.local(tmp_path / "logs"))[0],
-        timeline.build(inventory.read(tmp_path / "inventory")),
+        resolved(timeline.build(inventory.read(tmp_path / "inventory"))),
         list_book(),
         ledger,
         Settings(options=Options(tenant="t")),

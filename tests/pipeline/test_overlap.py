@@ -3,6 +3,7 @@
 import pytest
 from tests.pipeline.test_run import START, WORLD, ask, digest, go
 
+from flowcost.pipeline.resolved import resolved
 from flowcost.resolve import inventory, timeline
 
 FULL = (
@@ -17,7 +18,7 @@ FINER = f"{PLAIN} az-id"
 def resolution(tmp_path_factory):
     path = tmp_path_factory.mktemp("world") / "declared.toml"
     path.write_text(WORLD)
-    return timeline.build(inventory.read(path))
+    return resolved(timeline.build(inventory.read(path)))
 
 
 def log(folder, flow_log, fields, *sizes, start=START):

@@ -7,6 +7,7 @@ from tests.pipeline.test_run import GIB, HOST, NAT, START, WORLD, ask, digest, g
 
 from flowcost.ledger import Ledger
 from flowcost.ledger.retention import prune
+from flowcost.pipeline.resolved import resolved
 from flowcost.resolve import inventory, timeline
 
 DAY = 86_400
@@ -16,7 +17,7 @@ DAY = 86_400
 def resolution(tmp_path_factory):
     path = tmp_path_factory.mktemp("world") / "declared.toml"
     path.write_text(WORLD)
-    return timeline.build(inventory.read(path))
+    return resolved(timeline.build(inventory.read(path)))
 
 
 def sent(size, start):

@@ -16,6 +16,7 @@ import pytest
 from flowcost import money
 from flowcost.ledger import Ledger
 from flowcost.pipeline.reading import Embedded
+from flowcost.pipeline.resolved import resolved
 from flowcost.pipeline.run import Settings, run
 from flowcost.price import list_book
 from flowcost.resolve import inventory, timeline
@@ -91,7 +92,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def resolution(world):
-    return timeline.build(inventory.read(world))
+    return resolved(timeline.build(inventory.read(world)))
 
 
 def write(folder, name, rows):

@@ -6,6 +6,7 @@ import pytest
 
 from flowcost.ledger import Ledger, Partition
 from flowcost.ledger.query import Selection, costs
+from flowcost.pipeline.resolved import resolved
 from flowcost.pipeline.run import Settings, run
 from flowcost.price import list_book
 from flowcost.resolve import aws_ranges, timeline
@@ -38,7 +39,7 @@ def read_logs(ledger, folder, lines=LINES):
     layers = [aws_ranges.layer()]
     return run(
         discover.unique(discover.local(folder))[0],
-        timeline.build(layers),
+        resolved(timeline.build(layers)),
         list_book(),
         Ledger.open(ledger, create=True),
         Settings(options=Options(tenant="acme")),

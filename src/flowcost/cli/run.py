@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 import click
@@ -17,11 +18,12 @@ from flowcost.ledger import Ledger
 from flowcost.ledger.findings import findings as ledger_findings
 from flowcost.ledger.query import Selection, costs, totals
 from flowcost.model import Finding
+from flowcost.pipeline import kept
 from flowcost.pipeline.flow_logs import located, reader_of
-from flowcost.pipeline.hour import layers_beside
+from flowcost.pipeline.hour import LayersOf, layers_beside
 from flowcost.pipeline.run import Progress, Ran, Settings, run
 from flowcost.price import list_book
-from flowcost.resolve import inventory, timeline
+from flowcost.resolve import Layer, inventory
 from flowcost.sources.kernel import Options
 from flowcost.sources.objects import Access
 from flowcost.sources.record import parse_format
@@ -125,9 +127,8 @@ def command(
     again: bool,
 ) -> None:
     """Read flow logs, attribute and price them into the ledger, and say what to look at first."""
-    known = inventory.load(inventory_path)
-    resolution = timeline.build(known.layers)
     ledger = Ledger.open(ledger_path, create=True)
+    known = kept.resolve(inventory_path, kept.folder_of(ledger.root))
     settings = Settings(
         options=Options(
             tenant=tenant,
@@ -146,12 +147,12 @@ def command(
         reader = reader_of(engine, logs.objects, workers)
         ran = run(
             logs.files,
-            resolution,
+            known,
             rates,
             ledger,
             settings,
             reader=reader,
-            layers_of=layers_beside(ledger.root, tenant, known),
+            layers_of=_layers_of(ledger.root, tenant, inventory_path),
             progress=progress,
         )
     selection = Selection(start=start, end=end, tenant=tenant)
@@ -172,6 +173,16 @@ def command(
             f"none of {len(ran.reports)} files could be read; the first: {first}",
             hint="the findings above name each; the ledger has nothing of them",
         )
+
+
+def _layers_of(ledger: Path, tenant: str, path: Path) -> LayersOf:
+    """Return what is known in an hour; the inventory is read when the first is asked for."""
+    known = cache(lambda: layers_beside(ledger, tenant, inventory.load(path)))
+
+    def layers(hour: datetime) -> Iterable[Layer]:
+        return known()(hour)
+
+    return layers
 
 
 def _read(ran: Ran) -> str:

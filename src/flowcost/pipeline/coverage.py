@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import duckdb
 
 from flowcost.model import Finding
-from flowcost.resolve import PEERING_ATTACHMENT, Resolution
 
 
-def uncovered(partials: Iterable[Path], resolution: Resolution) -> list[Finding]:
+def uncovered(partials: Iterable[Path], interfaces: Sequence[tuple[str, str]]) -> list[Finding]:
     """Return a finding per account whose interfaces were silent, with their number.
+
+    `interfaces` are (id, account) of all that the inventory knows.
 
     Silence has two causes that flows alone cannot tell apart: no flow log covers the interface,
     or nothing was sent.
     """
     names = [str(path) for path in partials]
-    if not names or not resolution.interfaces:
+    if not names or not interfaces:
         return []
     with duckdb.connect() as con:
         rows = con.execute("SELECT DISTINCT observer FROM read_parquet(?)", [names]).fetchall()
@@ -26,9 +27,9 @@ def uncovered(partials: Iterable[Path], resolution: Resolution) -> list[Finding]
     if not seen:  # nothing was read, which other findings say
         return []
     silent: dict[str, list[str]] = {}
-    for interface in resolution.interfaces:
-        if interface.id not in seen and interface.type != PEERING_ATTACHMENT:
-            silent.setdefault(interface.account, []).append(interface.id)
+    for name, account in interfaces:
+        if name not in seen:
+            silent.setdefault(account, []).append(name)
     return [
         Finding(
             code="silent-interface",

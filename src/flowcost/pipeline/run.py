@@ -22,19 +22,18 @@ from flowcost.ledger import Input, Ledger, Partition
 from flowcost.model import Finding
 from flowcost.pipeline.agent_shelf import AGENTS, AgentShelf, Index
 from flowcost.pipeline.attribute import Attributed, attribute
-from flowcost.pipeline.columns import columns_of
+from flowcost.pipeline.columns import Columns
 from flowcost.pipeline.coverage import uncovered
 from flowcost.pipeline.hour import Engine, LayersOf, attribute_hour, attributing
-from flowcost.pipeline.knowledge import knowledge_of
 from flowcost.pipeline.log_hours import logs_of
 from flowcost.pipeline.overlap import choose_logs, formats_of
 from flowcost.pipeline.reading import Embedded, Reader
+from flowcost.pipeline.resolved import Resolved
 from flowcost.pipeline.run_findings import merged, settled, too_late
 from flowcost.pipeline.shelf import Entry, Shelf, folder_of
 from flowcost.pipeline.tiering import settle_months
 from flowcost.pipeline.world import World
 from flowcost.price import RateBook
-from flowcost.resolve import Resolution
 from flowcost.sources.kernel import Options
 from flowcost.sources.report import FileReport, findings
 
@@ -90,7 +89,7 @@ class Ran(Struct, frozen=True, kw_only=True):
 
 def run(
     files: Sequence[LogFile],
-    resolution: Resolution,
+    known: Resolved,
     rates: RateBook,
     ledger: Ledger,
     settings: Settings,
@@ -101,7 +100,8 @@ def run(
 ) -> Ran:
     """Bring `ledger` up to date with `files`, which `reader` (by default this process) reads.
 
-    `layers_of` says what is known in an hour that agents saw too.
+    `known` is what the inventory resolves to; `layers_of` says what is known in an hour that
+    agents saw too.
 
     Raises:
         LedgerError: a partition cannot be written; hours written before it stand.
@@ -113,13 +113,13 @@ def run(
         gone = shelf.read(
             unread,
             reader or Embedded(),
-            knowledge_of(resolution),
+            known.knowledge,
             settings.options,
             done=_counter("reading", len(unread), progress),
             kept_from=ledger.shelves.retired().kept_from,
         )
     work = _Work(shelf, ledger, settings)
-    changed, found, checks = _attribute(work, resolution, layers_of, rates, progress)
+    changed, found, checks = _attribute(work, known.columns, layers_of, rates, progress)
     if settings.tiering == "account_meter":
         found += settle_months(
             ledger,
@@ -140,9 +140,9 @@ def run(
             *(lost.finding for lost in gone),
             *too_late(shelf.entries.values(), work.kept_from),
             *settled({hour: work.hours[hour] for hour in work.settled}),
-            *resolution.findings,
+            *known.findings,
             *merged(found),
-            *uncovered(shelf.live(shelf.entries.values()), resolution),
+            *uncovered(shelf.live(shelf.entries.values()), known.interfaces),
         ),
         cross_checked=tuple(sorted(checks.items())),
     )
@@ -227,7 +227,7 @@ class _Work:
 
 def _attribute(
     work: _Work,
-    resolution: Resolution,
+    columns: Columns,
     layers_of: LayersOf,
     rates: RateBook,
     progress: Callable[[Progress], None],
@@ -242,7 +242,7 @@ def _attribute(
         config={"memory_limit": work.settings.memory, "temp_directory": str(spill)}
     ) as con:
         con.execute("SET preserve_insertion_order = false")
-        world = World(con, columns_of(resolution))
+        world = World(con, columns)
         done = 0
         for batch in work.batches():
             # Held from here on: what a server writes meanwhile comes before or after, not between.

@@ -30,6 +30,7 @@ from flowcost.resolve.kubernetes_resources import RESOURCES
 _SNAPSHOT = ("aws", "kubernetes", "netbox")
 _DECLARED = "declared.toml"
 _RANGES = "ip-ranges.json"
+_DEEPEST = 4  # aws/<account>/<region>/<operation>/<one of many>.json
 
 
 class Inventory(Struct, frozen=True, kw_only=True):
@@ -96,6 +97,29 @@ def load(path: Path, *, published: bool = True) -> Inventory:
         instances={name: one for *_, aws in snapshots for name, one in aws.instances.items()},
         networks=networks,
     )
+
+
+def files(path: Path) -> Iterator[Path]:
+    """Yield every file and folder below `path` that `load` can look at, in order.
+
+    Raises:
+        OSError: a folder cannot be listed.
+    """
+    if not path.is_dir():
+        return
+    for moment in (path, *(child for _, child in sorted(_dated(path).items()))):
+        yield moment
+        for name in (*_SNAPSHOT, _DECLARED):
+            yield from _below(moment / name, _DEEPEST)
+    yield from sorted([*path.glob(_RANGES), *path.glob(f"*/{_RANGES}")])
+
+
+def _below(path: Path, depth: int) -> Iterator[Path]:
+    if path.exists():
+        yield path
+    if path.is_dir() and depth:
+        for child in sorted(path.iterdir()):
+            yield from _below(child, depth - 1)
 
 
 def _published(path: Path, wanted: bool) -> list[Layer]:  # noqa: FBT001 - one caller's word
