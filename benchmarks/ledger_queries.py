@@ -21,7 +21,8 @@ from msgspec import structs
 from flowcost.clock import DAY, HOUR
 from flowcost.insights.cost_summary import Settings, summarise
 from flowcost.ledger import Ledger
-from flowcost.ledger.query import Selection, conversations, costs, totals, trend
+from flowcost.ledger.query import Selection, conversations, costs, trend
+from flowcost.ledger.totals import totals
 
 
 def questions(ledger: Ledger) -> dict[str, object]:

@@ -163,12 +163,17 @@ def shop_charges():
 def write(folder, charges, tenant="t1"):
     """Write charges of a tenant into a ledger through the store."""
     ledger = Ledger.open(folder, create=True)
-    for hour in sorted({row["hour"] for row in charges}):
-        rows = [row | {"tenant": tenant} for row in charges if row["hour"] == hour]
-        with duckdb.connect() as con:
-            inputs = [Input("test", "0" * 64)]
-            ledger.put(con, Partition(tenant, "prod", hour), _queries(con, rows), inputs)
+    for cluster, hour in sorted({(row["cluster"], row["hour"]) for row in charges}):
+        rows = [row for row in charges if (row["cluster"], row["hour"]) == (cluster, hour)]
+        put(ledger, Partition(tenant, cluster, hour), rows)
     return ledger
+
+
+def put(ledger, partition, charges):
+    """Write one partition, in the place of what it held."""
+    rows = [row | {"tenant": partition.tenant} for row in charges]
+    with duckdb.connect() as con:
+        ledger.put(con, partition, _queries(con, rows), [Input("test", "0" * 64)])
 
 
 @pytest.fixture

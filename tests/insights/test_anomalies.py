@@ -12,7 +12,8 @@ from tests.insights.conftest import Watch
 from flowcost import money
 from flowcost.insights.anomalies import Anomalies, AnomalyWatch
 from flowcost.insights.savings import Savings, SavingsWatch
-from flowcost.ledger.query import Selection, totals
+from flowcost.ledger.query import Selection
+from flowcost.ledger.totals import totals
 from flowcost.money import GIB
 
 MONDAY = datetime(2026, 6, 22, 10, tzinfo=UTC)

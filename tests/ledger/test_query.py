@@ -13,8 +13,9 @@ from flowcost.errors import UsageError
 from flowcost.ledger import Ledger, keys
 from flowcost.ledger.explain import explain
 from flowcost.ledger.filter import In
-from flowcost.ledger.query import OTHER, Selection, conversations, costs, totals, trend
+from flowcost.ledger.query import OTHER, Selection, conversations, costs, trend
 from flowcost.ledger.state import state
+from flowcost.ledger.totals import totals
 from flowcost.money import GIB
 
 

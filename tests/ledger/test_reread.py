@@ -7,7 +7,8 @@ from tests.conftest import charge, write
 from flowcost import money
 from flowcost.ledger import Ledger
 from flowcost.ledger.explain import explain
-from flowcost.ledger.query import Selection, costs, totals
+from flowcost.ledger.query import Selection, costs
+from flowcost.ledger.totals import totals
 from flowcost.money import GIB
 
 MINE = Selection(tenant="t1")

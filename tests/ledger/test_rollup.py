@@ -12,9 +12,10 @@ from flowcost.errors import LedgerError
 from flowcost.ledger import Input, Ledger, Partition
 from flowcost.ledger.keys import keys
 from flowcost.ledger.levels import DAYS, FINEST, ROLLED, detail_of
-from flowcost.ledger.query import Selection, costs, totals, trend
+from flowcost.ledger.query import Selection, costs, trend
 from flowcost.ledger.retention import prune
 from flowcost.ledger.rollup import roll_up
+from flowcost.ledger.totals import totals
 
 HOURS = 52  # two whole days and four hours of a third
 END = START + timedelta(hours=HOURS)

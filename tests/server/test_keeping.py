@@ -7,7 +7,7 @@ from benchmarks.gen_ledger import START, write
 
 from flowcost.ledger import Ledger
 from flowcost.ledger.levels import ROLLED
-from flowcost.ledger.query import totals
+from flowcost.ledger.totals import totals
 from flowcost.server.keeping import Keeping
 from flowcost.server.settings import Retention
 

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from flowcost.cli import main
 from flowcost.ledger.findings import findings
-from flowcost.ledger.query import Selection, totals
+from flowcost.ledger.query import Selection
+from flowcost.ledger.totals import totals
 from flowcost.money import GIB
 from flowcost.views.report import build
 from tests.conftest import CART, HOUR, S3, charge

@@ -139,7 +139,7 @@ class BilledLedger(Ledger):
         )
         if summed:
             sql = summed.sql.format("charges")
-            con.execute(f"CREATE OR REPLACE TEMP TABLE summed AS {sql}", summed.values)
+            con.execute(f"CREATE OR REPLACE TEMP TABLE summed AS {sql}")
         return kept
 
 

@@ -24,9 +24,11 @@ from flowcost.errors import (
 )
 from flowcost.ledger import Ledger, query
 from flowcost.ledger import explain as explaining
+from flowcost.ledger import totals as ledger_totals
 from flowcost.ledger.complete import Suggestion
 from flowcost.ledger.explain import Explanation, RateUsed
-from flowcost.ledger.query import Selection, Table, Totals
+from flowcost.ledger.query import Selection, Table
+from flowcost.ledger.totals import Totals
 from flowcost.schema import Column
 from flowcost.views.completions import completions
 
@@ -72,7 +74,7 @@ class Here:
 
     def totals(self, selection: Selection) -> Totals:
         """Return what the selection adds up to."""
-        return query.totals(self.ledger, selection)
+        return ledger_totals.totals(self.ledger, selection)
 
     def explain(self, selection: Selection, *, top: int) -> Sequence[Explanation]:
         """Return the dearest charges."""

@@ -16,7 +16,8 @@ from flowcost.cli.rates import book_option, open_books
 from flowcost.errors import SourceError
 from flowcost.ledger import Ledger
 from flowcost.ledger.findings import findings as ledger_findings
-from flowcost.ledger.query import Selection, costs, totals
+from flowcost.ledger.query import Selection, costs
+from flowcost.ledger.totals import totals
 from flowcost.model import Finding
 from flowcost.pipeline import kept
 from flowcost.pipeline.flow_logs import located, reader_of

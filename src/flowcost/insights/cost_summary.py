@@ -19,8 +19,9 @@ from msgspec.structs import replace
 from flowcost import clock, money
 from flowcost.ledger import Ledger
 from flowcost.ledger.ends import UNATTRIBUTED
-from flowcost.ledger.query import OTHER, Selection, totals
-from flowcost.ledger.transmissions import Sent, transmissions
+from flowcost.ledger.query import OTHER, Selection
+from flowcost.ledger.totals import since
+from flowcost.ledger.transmissions import Cut, Sent, transmissions
 from flowcost.model import Path
 
 MOST_KEYS = 1024  # named; what comes after them is one row
@@ -111,11 +112,14 @@ def summarise(ledger: Ledger, asker: Selection, settings: Settings, now: datetim
     """Return the summary of all that `asker` (a tenant and what is visible of it) may see."""
     prices = settings.prices
     everything = replace(asker, where="", start=None, end=None, attribute_by="source")
-    recent = replace(everything, start=clock.hour_of(now) - (HOURS - 1) * clock.HOUR)
-    whole = transmissions(ledger, everything, by=("service", "team", *_CLASS))
-    window = everything if settings.lifetime else recent
-    between = transmissions(ledger, window, by=("service", *_CLASS))
-    hourly = transmissions(ledger, recent, by=("hour", *_CLASS))
+    recent = clock.hour_of(now) - (HOURS - 1) * clock.HOUR
+    whole, between, hourly = transmissions(
+        ledger,
+        everything,
+        Cut(by=("service", "team", *_CLASS)),
+        Cut(by=("service", *_CLASS), start=None if settings.lifetime else recent),
+        Cut(by=("hour", *_CLASS), start=recent),
+    )
     return Summary(
         prices=prices,
         zones_mapped=any(sent.src_zone or sent.dst_zone for sent in whole),
@@ -124,7 +128,7 @@ def summarise(ledger: Ledger, asker: Selection, settings: Settings, now: datetim
         by_team=capped(_sums(((sent.team or UNATTRIBUTED, sent) for sent in whole), prices)),
         pairs=_pairs(between, prices),
         trend=tuple(sorted(_sums(((_hour(sent), sent) for sent in hourly), prices).items())),
-        data_since=totals(ledger, everything).data_since,
+        data_since=since(ledger, everything),
     )
 
 

@@ -35,11 +35,7 @@ def attach_held(
         _view(con, "charges", f"FROM {rows('charges', held)}")
     else:
         kept, left = remembered.parts(con, "charges", summed, held) if remembered else (None, held)
-        sql = together("charges", summed, kept, left)
-        if summed.values:
-            con.execute(f"CREATE OR REPLACE TEMP TABLE summed AS {sql}", summed.values)
-        else:
-            _view(con, "summed", sql)
+        _view(con, "summed", together("charges", summed, kept, left))
         leases.append(kept)
     return [kept for kept in leases if kept]
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from msgspec import Struct, structs
 
 from flowcost.ledger.ends import UNATTRIBUTED
-from flowcost.ledger.query import EVERYTHING, Selection, Totals, costs, totals
+from flowcost.ledger.query import EVERYTHING, Selection, costs
 from flowcost.ledger.store import Ledger
+from flowcost.ledger.totals import Totals, totals
 from flowcost.model import Confidence, Finding, Path, Provenance
 
 # Services with a gateway endpoint, which has no charge (AWS: "Gateway endpoints", VPC guide).

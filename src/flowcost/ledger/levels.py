@@ -9,6 +9,7 @@ The law it keeps: whichever partitions answer, the sums are the same.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -43,6 +44,10 @@ class Detail(Struct, frozen=True):
 
 
 FINEST = Detail()
+
+
+# ISO instant of an hour (of what was pruned: of its day) -> clusters and digests of what holds it.
+Contents = dict[str, frozenset[tuple[str, str]]]
 
 
 class Level(Struct, frozen=True, kw_only=True):
@@ -178,6 +183,21 @@ class Shelves:
         if retired.hours:
             found += self._days(retired, start, end, tenant)
         return found
+
+    def contents(self, held: Iterable[Held]) -> Contents:
+        """Return what the hours are that partitions chosen for a question by the hour hold.
+
+        An hour that was rolled up since is the same; one that was rewritten or pruned is another.
+        """
+        rolled, days = (f"{self.root / ROLLED / name}/" for name in ("", DAYS.name))
+        found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        for unit in held:
+            folder = str(unit.folder)
+            whole = not folder.startswith(rolled) or folder.startswith(days)
+            hours = {unit.manifest.hour: unit.digest} if whole else covered(unit)
+            for hour, digest in hours.items():
+                found[hour].add((unit.partition.cluster, digest))
+        return {hour: frozenset(parts) for hour, parts in found.items()}
 
     def _days(
         self, retired: Retired, start: datetime | None, end: datetime | None, tenant: str

@@ -1,4 +1,4 @@
-"""Questions to the ledger: costs by any keys, totals, trend.
+"""Questions to the ledger: costs by any keys, conversations, trend.
 
 Enters: a `Selection` (which charges, whose point of view). Leaves: a `Table` of exact integers.
 The law it keeps: whatever the keys, the rows of one selection add up to its totals.
@@ -9,21 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
-from flowcost import clock
 from flowcost.errors import UsageError
 from flowcost.ledger import condition, keys
-from flowcost.ledger.ends import UNATTRIBUTED
 from flowcost.ledger.filter import And, Expression, parse, used
 from flowcost.ledger.levels import FINEST, Detail, detail_of
 from flowcost.ledger.remembered import Reduction
 from flowcost.ledger.reread import reread
 from flowcost.ledger.store import Ledger
-from flowcost.model import Path, Provenance
+from flowcost.model import Provenance
 from flowcost.schema import Column
 
 if TYPE_CHECKING:
@@ -91,26 +89,6 @@ class Table(Struct, frozen=True):
     rows: tuple[tuple[Any, ...], ...]
 
 
-class Totals(Struct, frozen=True, kw_only=True):
-    """What a selection adds up to, and how far it can be trusted.
-
-    `attributed_*` belongs to a paying end with an owner; `unknown_bytes` has no provable path.
-    `data_until` is exclusive. `rates_checked` spans the dates on which the applied rates were
-    read from their source. `days` counts UTC days with charges.
-    """
-
-    bytes: int
-    list_cost: int
-    unpriced_bytes: int
-    attributed_bytes: int
-    attributed_cost: int
-    unknown_bytes: int
-    days: int
-    data_since: datetime | None
-    data_until: datetime | None
-    rates_checked: tuple[date, date] | None
-
-
 class Scan(Struct, frozen=True, kw_only=True):
     """A selection as SQL: its condition, the values to bind, one charge's bytes, its detail."""
 
@@ -122,7 +100,7 @@ class Scan(Struct, frozen=True, kw_only=True):
     @property
     def measures(self) -> tuple[str, ...]:
         """Return the SQL of `MEASURES`."""
-        return _sum(self.bytes), _sum("c.list_cost"), _sum(_UNPRICED)
+        return summed(self.bytes), summed("c.list_cost"), summed(_UNPRICED)
 
     def charges(self, what: str, rest: str = "") -> str:
         """Return a SELECT of `what` over the selected charges, one by one."""
@@ -217,62 +195,6 @@ def trend(
     return costs(ledger, selection, by=(step, *by), sort=step)
 
 
-@reread
-def totals(ledger: Ledger, selection: Selection = EVERYTHING) -> Totals:
-    """Return what the selection adds up to."""
-    owner = keys.find("owner", selection.attribute_by).sql
-    owned = f"{owner} <> '{UNATTRIBUTED}'"
-    checked = ("min(rate.checked_on)", "max(rate.checked_on)")
-    scan = scanned(selection)
-    what = (
-        *scan.measures,
-        _sum(scan.bytes, owned),
-        _sum("c.list_cost", owned),
-        _sum(scan.bytes, f"c.path = '{Path.UNKNOWN}'"),
-        "count(DISTINCT CAST(c.hour AS DATE))",
-        "min(c.hour)",
-        "max(c.hour)",
-        *checked,
-    )
-    asked = ", ".join(what)
-    with opened(ledger, selection, scan.detail, scan.summed(asked)) as con:
-        row = con.execute(scan.sums(asked), scan.values).fetchall()[0]
-    first, last, oldest, newest = row[7:]
-    since, until = _edges(ledger, selection, scan, first, last) if row[6] else (None, None)
-    return Totals(
-        bytes=int(row[0]),
-        list_cost=int(row[1]),
-        unpriced_bytes=int(row[2]),
-        attributed_bytes=int(row[3]),
-        attributed_cost=int(row[4]),
-        unknown_bytes=int(row[5]),
-        days=row[6],
-        data_since=since,
-        data_until=until,
-        rates_checked=(oldest, newest) if oldest else None,
-    )
-
-
-def _edges(
-    ledger: Ledger, selection: Selection, scan: Scan, first: datetime, last: datetime
-) -> tuple[datetime, datetime]:
-    """Return the first hour and the end of the last; only the two outermost days are read."""
-    days = {clock.day_of(instant.replace(tzinfo=UTC)) for instant in (first, last)}
-    found = []
-    by_hour = scan.detail.with_hours()
-    edges = "min(c.hour), max(c.hour)"
-    for day in sorted(days):
-        start = max(day, selection.start) if selection.start else day
-        end = min(day + clock.DAY, selection.end) if selection.end else day + clock.DAY
-        day_of = structs.replace(selection, start=start, end=end)
-        with opened(ledger, day_of, by_hour, scan.summed(edges)) as con:
-            row = con.execute(scan.sums(edges), scan.values).fetchall()[0]
-        found.append([instant.replace(tzinfo=UTC) for instant in row])
-    until = found[-1][1]
-    whole_day = ledger.shelves.retired().has(until)  # its hours are gone: it ends with the day
-    return found[0][0], until + (clock.DAY if whole_day else clock.HOUR)
-
-
 def scanned(selection: Selection, found: Sequence[keys.Key] = ()) -> Scan:
     """Return the selection as SQL; the keys `found` say how bytes are counted.
 
@@ -332,6 +254,7 @@ def _order(sort: str, columns: Sequence[Column], count: int) -> str:
     )
 
 
-def _sum(what: str, where: str = "TRUE") -> str:
+def summed(what: str, where: str = "TRUE") -> str:
+    """Return SQL of the exact sum of `what`; 0 where there is nothing."""
     # DuckDB sums BIGINT to HUGEINT, which other engines read as a float: say what it is.
     return f"CAST(coalesce(sum(CASE WHEN {where} THEN {what} END), 0) AS DECIMAL(38,0))"

@@ -11,14 +11,12 @@ from __future__ import annotations
 import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from flowcost import clock
 from flowcost.clock import HOUR
 from flowcost.ledger.partition import STORED
 from flowcost.schema import duckdb_nothing
@@ -35,19 +33,15 @@ _NEWEST = HOUR  # before the newest hour: late enough that the live pipeline rew
 
 
 class Reduction(Struct, frozen=True, kw_only=True):
-    """What is kept of a table: `sql`, a SELECT from `{}`, and the values to bind to its `?`.
+    """What is kept of a table: `sql`, a SELECT from `{}`.
 
     Results of parts, summed, are the result of the whole; it can be applied to its own results.
-    With `whole_days` the latter is not so: the rows of one day belong together, and no part is
-    less than a day.
     """
 
     sql: str
-    values: tuple[object, ...] = ()
-    whole_days: bool = False
 
 
-Units = frozenset[tuple[datetime, str]]  # partitions: UTC day, folder and content
+Units = frozenset[str]  # partitions: folder and content
 
 
 class Kept:
@@ -55,7 +49,6 @@ class Kept:
 
     def __init__(self, engine: Engine, name: str, units: Units, cells: int) -> None:
         self.name, self.units, self.cells = name, units, cells
-        self.days = {day for day, _ in units}
         weakref.finalize(self, _drop, engine, name).atexit = False
 
 
@@ -77,7 +70,7 @@ class Remembered:
         """
         if not held:
             return None, []
-        done = _done(held, whole_days=reduction.whole_days)
+        done = _done(held)
         kept = self._best(reduction, done)
         if _rows(table, _beyond(kept, done)) > FEW:
             with self._making:  # one at a time; who waited finds what the other made
@@ -94,11 +87,7 @@ class Remembered:
             fitting = [
                 kept
                 for (what, _), kept in self._kept.items()
-                if what == reduction
-                and kept.units <= units
-                and not (
-                    reduction.whole_days and any(day in kept.days for day, _ in units - kept.units)
-                )
+                if what == reduction and kept.units <= units
             ]
             if not fitting:
                 return None
@@ -115,9 +104,7 @@ class Remembered:
         left: Sequence[Held],
     ) -> Kept:
         name = f"memory.main.remembered_{next(self._numbers)}"
-        con.execute(
-            f"CREATE TABLE {name} AS {merged(table, reduction, before, left)}", reduction.values
-        )
+        con.execute(f"CREATE TABLE {name} AS {merged(table, reduction, before, left)}")
         made = con.table(name)
         units = _units(left) | (before.units if before else frozenset())
         kept = Kept(self._engine, name, units, len(made) * len(made.columns))
@@ -146,20 +133,16 @@ def together(table: str, reduction: Reduction, kept: Kept | None, held: Sequence
 
 
 def merged(table: str, reduction: Reduction, kept: Kept | None, held: Sequence[Held]) -> str:
-    """Return a SELECT of what is kept and these partitions say as one; of days, `together`."""
-    if reduction.whole_days or not (kept and held):
+    """Return a SELECT of what is kept and these partitions say as one."""
+    if not (kept and held):
         return together(table, reduction, kept, held)
     return reduction.sql.format(f"(FROM {kept.name} UNION ALL BY NAME FROM {rows(table, held)})")
 
 
-def _done(held: Sequence[Held], *, whole_days: bool) -> list[Held]:
-    """Return what does not change soon: all but the newest hours, or the days between the edges."""
-    hours = [unit.partition.hour for unit in held]
-    first, last = min(hours), max(hours)
-    if not whole_days:
-        return [unit for unit in held if unit.partition.hour < last - _NEWEST]
-    after, before = clock.day_of(first) + clock.DAY, clock.day_of(last)
-    return [unit for unit in held if after <= unit.partition.hour < before]
+def _done(held: Sequence[Held]) -> list[Held]:
+    """Return what does not change soon: all but the newest hours."""
+    last = max(unit.partition.hour for unit in held)
+    return [unit for unit in held if unit.partition.hour < last - _NEWEST]
 
 
 def _beyond(kept: Kept | None, held: Sequence[Held]) -> list[Held]:
@@ -167,9 +150,7 @@ def _beyond(kept: Kept | None, held: Sequence[Held]) -> list[Held]:
 
 
 def _units(held: Sequence[Held]) -> Units:
-    return frozenset(
-        (clock.day_of(unit.partition.hour), f"{unit.folder}:{unit.digest}") for unit in held
-    )
+    return frozenset(f"{unit.folder}:{unit.digest}" for unit in held)
 
 
 def _rows(table: str, held: Sequence[Held]) -> int:

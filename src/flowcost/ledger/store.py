@@ -39,6 +39,7 @@ from flowcost.ledger.partition import (
     read_manifest,
 )
 from flowcost.ledger.remembered import Kept, Reduction, Remembered
+from flowcost.ledger.tally import Tallies
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,6 +60,7 @@ class Ledger:
         self.shelves = Shelves(root)
         self.engine = Engine(root / SPILL)
         self._remembered = Remembered(self.engine) if shared else None  # one who asks once need not
+        self.tallies = Tallies(self.engine)
 
     @classmethod
     def open(cls, root: str | Path, *, create: bool = False) -> Ledger:

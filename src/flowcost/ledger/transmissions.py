@@ -1,96 +1,50 @@
-"""Each transmission once, whether one end saw it or both.
+"""Questions about traffic as such: who sends how much where, each transmission once.
 
-The ledger books both ends of what two sensors saw, as bills do. Questions about traffic as such
-(who sends how much where) count it once: between two workloads, in an hour (a day, where hours
-were pruned), it is what the senders saw or what the receivers saw, whichever is more. Where
-sensors are on a part of both, that is the least it can have been.
+Enters: a tenant and what is visible of it, and the cuts that are asked. Leaves: `Sent` per cut, of
+one state of the ledger. How a transmission is counted once is `once`; what was counted is kept
+(`tally`), so that a question reads the hours that are new.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from flowcost.address import SCOPE_STARTS, SCOPE_VALUES, Scope
-from flowcost.ledger import condition, keys
-from flowcost.ledger.ends import SENDER
-from flowcost.ledger.levels import Detail
-from flowcost.ledger.query import Selection, opened
-from flowcost.ledger.remembered import Reduction
+from flowcost import clock
+from flowcost.ledger import once
+from flowcost.ledger.filter import used
+from flowcost.ledger.levels import Detail, detail_of
+from flowcost.ledger.query import Selection
 from flowcost.ledger.reread import reread
 from flowcost.ledger.store import Ledger
-from flowcost.model import EndKind, Path, Provenance
+from flowcost.ledger.tally import NEVER, Tally
 
-# Ends and places are numbered first: millions of pairs are told apart by integers, and only what
-# is left of them is given its words.
-_WHO = ("k8s_namespace_name", "k8s_workload_name", "service_name", "owner_team")
-_PLACE = ("cloud_availability_zone", "cloud_region")
-_EMPTY = ", ".join(f"'' AS {field}" for field in (*_WHO, *_PLACE))
-_INTERNET = f"(%(public)s OR remote.kind = '{EndKind.INTERNET}')"
-_ONCE = f"""
-WITH who AS (
-    SELECT identity_id, kind, {", ".join(f"coalesce({f}, '') AS {f}" for f in (*_WHO, *_PLACE))}
-    FROM identities UNION ALL SELECT NULL, '', {_EMPTY}
-), ends AS (
-    SELECT *, dense_rank() OVER (ORDER BY {", ".join((*_WHO, *_PLACE))})::INTEGER AS no,
-        dense_rank() OVER (ORDER BY {", ".join(_PLACE)})::INTEGER AS place,
-        dense_rank() OVER (ORDER BY service_name, owner_team)::INTEGER AS owner
-    FROM who
-), nobody AS (SELECT no FROM ends WHERE identity_id IS NULL
-), sides AS (
-    SELECT c.path, c.hour,
-        coalesce(CASE {SENDER} WHEN 'local' THEN local.no ELSE remote.no END, (FROM nobody)) AS src,
-        coalesce(CASE {SENDER} WHEN 'local' THEN remote.no ELSE local.no END, (FROM nobody)) AS dst,
-        coalesce(c.path = '{Path.UNKNOWN}' AND c.direction = 'transmit' AND {_INTERNET}, FALSE)
-            AS dst_internet,
-        sum(CASE c.direction WHEN 'transmit' THEN c.bytes ELSE 0 END) AS sent,
-        sum(CASE c.direction WHEN 'transmit' THEN 0 ELSE c.bytes END) AS received
-    FROM {{}} AS c
-    LEFT JOIN ends AS local ON local.identity_id = c.local_id
-    LEFT JOIN ends AS remote ON remote.identity_id = c.remote_id
-    %(joins)s
-    WHERE c.provenance = '{Provenance.OBSERVED}' AND c.bytes > 0 AND %(where)s GROUP BY ALL
-), numbers AS (SELECT DISTINCT no, place, owner FROM ends
-), once AS (
-    SELECT path, hour, dst_internet, src.place AS src_place, dst.place AS dst_place,
-        CASE path WHEN '{Path.INTERNET_INGRESS}' THEN dst.owner ELSE src.owner END AS owner,
-        sum(greatest(sent, received)) AS bytes
-    FROM sides JOIN numbers AS src ON src.no = sides.src JOIN numbers AS dst ON dst.no = sides.dst
-    GROUP BY ALL
-), owners AS (SELECT DISTINCT owner, service_name AS service, owner_team AS team FROM ends
-), places AS (
-    SELECT DISTINCT place, cloud_availability_zone AS zone, cloud_region AS region FROM ends
-)
-SELECT %(asked)s, CAST(sum(bytes) AS DECIMAL(38,0)) AS bytes
-FROM once JOIN owners USING (owner)
-JOIN places AS src ON src.place = src_place JOIN places AS dst ON dst.place = dst_place
-GROUP BY %(numbers)s
-"""
-# Who is behind what arrives from outside is the receiver; otherwise the sender.
-_COLUMNS = {
-    "path": "path",
-    "hour": "hour",
-    "service": "service",
-    "team": "team",
-    "src_zone": "src.zone",
-    "src_region": "src.region",
-    "dst_zone": "dst.zone",
-    "dst_region": "dst.region",
-    "dst_internet": "dst_internet",
-}
-# Always by the hour: the larger side of a day is less than that of its hours, and a sum must not
-# change when its hours are rolled up.
-_DETAIL = Detail(frozenset({"address", "hour"}))
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+class Cut(Struct, frozen=True, kw_only=True):
+    """The fields of `Sent` to tell apart, in the hours from `start` on (None: from the first)."""
+
+    by: tuple[str, ...]
+    start: datetime | None = None
+
+    @property
+    def hourly_from(self) -> str:
+        """Return the day from which hours must be told apart, an ISO instant."""
+        start = self.start or clock.EARLIEST
+        apart = "hour" in self.by or start != clock.day_of(start)
+        return clock.iso(clock.day_of(start)) if apart else NEVER
 
 
 class Sent(Struct, frozen=True, kw_only=True):
     """Bytes that were sent alike; what was not asked to be told apart is empty.
 
     `service` and `team` are the sender's, and the receiver's of what arrives from the internet.
-    `dst_internet` says, where no path is proven, that the receiver is on the internet.
+    `dst_internet` says, where no path is proven, that the receiver is on the internet. `hour` is
+    naive UTC, as the engine gives it.
     """
 
     path: str = ""
@@ -106,38 +60,43 @@ class Sent(Struct, frozen=True, kw_only=True):
 
 
 @reread
-def transmissions(ledger: Ledger, selection: Selection, *, by: Sequence[str]) -> list[Sent]:
-    """Return what was sent in the selection's time, by fields of `Sent`; its filter is not used.
+def transmissions(ledger: Ledger, asker: Selection, *cuts: Cut) -> list[list[Sent]]:
+    """Return what was sent, per cut; of `asker` only the tenant and what is visible count.
 
-    Instants are naive UTC, as the engine gives them.
+    Raises:
+        ValueError: it names no tenant.
     """
-    where, bound = condition.sql(selection.within)
-    public, values = _public()
-    sql = _ONCE % {
-        "public": public,
-        "asked": ", ".join(f"{_COLUMNS[name]} AS {name}" for name in by),
-        "numbers": ", ".join(str(number + 1) for number in range(len(by))),
-        "joins": keys.joins(where),
-        "where": where,
-    }
-    once = Reduction(sql=sql, values=(*values, *bound), whole_days=True)
-    names = ", ".join(by)
-    with opened(ledger, selection, _DETAIL, once) as con:
-        rows: list[Any] = con.execute(
-            f"SELECT {names}, CAST(sum(bytes) AS DECIMAL(38,0)) FROM summed"
-            f" GROUP BY {names} ORDER BY {names}"
-        ).fetchall()
-    return [Sent(**dict(zip(by, row[:-1], strict=True)), bytes=int(row[-1])) for row in rows]
+    if not asker.tenant:
+        raise ValueError("what no tenant sent")
+    starts = [cut.start for cut in cuts]
+    first = None if None in starts else clock.day_of(min(filter(None, starts)))
+    names = detail_of(used(asker.within)).names or frozenset()
+    detail = Detail((once.DETAIL.names or frozenset()) | names)
+    held = ledger.shelves.chosen(first, None, tenant=asker.tenant, detail=detail)
+    tally = ledger.tallies.of(asker.tenant, asker.within)
+    con = ledger.engine.connect()
+    try:
+        with tally.lock:
+            tally.update(
+                con,
+                ledger.shelves.contents(held),
+                held,
+                first=clock.iso(first or clock.EARLIEST),
+                hourly_from=min(cut.hourly_from for cut in cuts),
+            )
+            return [_sent(con, tally, cut) for cut in cuts]
+    finally:
+        con.close()
+        ledger.tallies.trim()
 
 
-def _public() -> tuple[str, list[object]]:
-    """Return SQL that says whether an address without identity is public, and its values."""
-    ends = [*SCOPE_STARTS[1:], b"\xff" * 16]
-    blocks = [
-        (first, last)
-        for first, last, scope in zip(SCOPE_STARTS, ends, SCOPE_VALUES, strict=True)
-        if scope is Scope.PUBLIC
-    ]
-    known = " OR ".join("(c.remote_address >= ? AND c.remote_address < ?)" for _ in blocks)
-    values: list[object] = [edge for block in blocks for edge in block]
-    return f"coalesce({known}, FALSE)", values
+def _sent(con: DuckDBPyConnection, tally: Tally, cut: Cut) -> list[Sent]:
+    names = ", ".join(cut.by)
+    rows: list[Any] = con.execute(
+        f"SELECT {names}, CAST(sum(bytes) AS DECIMAL(38,0)) FROM ("
+        f" SELECT kind, {'hour, ' if 'hour' in cut.by else ''}sum(bytes) AS bytes"
+        f" FROM {tally.schema}.sent WHERE hour >= ? GROUP BY ALL"
+        f") JOIN {tally.schema}.kinds USING (kind) GROUP BY {names} ORDER BY {names}",
+        [(cut.start or clock.EARLIEST).replace(tzinfo=None)],
+    ).fetchall()
+    return [Sent(**dict(zip(cut.by, row[:-1], strict=True)), bytes=int(row[-1])) for row in rows]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flowcost.ledger.query import Selection, Totals
+from flowcost.ledger.query import Selection
+from flowcost.ledger.totals import Totals
 from flowcost.schema import Column
 from flowcost.views.tables import binary
 

@@ -1,7 +1,6 @@
 """The ledger as metrics: the largest of each kind and the rest in `(other)`, so that sums hold.
 
-A ledger answers many scrapes from one reading: it is read again when its hours have changed, and
-then at most every ten seconds, or as rarely as reading takes a tenth of the time.
+A ledger answers many scrapes from one reading: it is read again when its hours have changed.
 """
 
 from __future__ import annotations
@@ -18,15 +17,16 @@ from prometheus_client.core import Metric
 from flowcost import clock
 from flowcost.ledger import Ledger
 from flowcost.ledger.levels import Detail
-from flowcost.ledger.query import OTHER, Selection, costs, opened, totals
+from flowcost.ledger.query import OTHER, Selection, costs, opened
 from flowcost.ledger.reread import reread
 from flowcost.ledger.state import state
+from flowcost.ledger.totals import totals
 from flowcost.views import series
-from flowcost.views.readings import Readings
+from flowcost.views.answers import Answers
 
 TOP = 100  # of each kind; the rest is one
 SOURCES = 50
-_FRESH = timedelta(seconds=10)
+_ASKERS = 32  # whose last reading is kept
 _NOBODY = "(none)"
 _KEYS = tuple(keys[0] for _, keys in series.DIMENSIONS.values() if len(keys) == 1)
 _MONEY = list(series.MEASURES).index("list_cost_usd")
@@ -38,17 +38,15 @@ class LedgerMetrics:
 
     def __init__(self, ledger: Ledger, now: Callable[[], datetime]) -> None:
         self.ledger = ledger
-        self._readings: Readings[tuple[Metric, ...]] = Readings(now, _FRESH)
+        self._now = now
+        self._answers = Answers(_ASKERS)
 
     def families(self, selection: Selection, closed_until: datetime | None) -> tuple[Metric, ...]:
         """Return the ledger's metrics for one tenant, as far as `selection.within` lets see."""
-        tenant = selection.tenant or ""
+        tenant, now = selection.tenant or "", self._now()
+        start, end = _windows(now)["month"]
 
-        def about(now: datetime) -> tuple[object, ...]:
-            start, end = _windows(now)["month"]
-            return end, closed_until, state(self.ledger, start, tenant=tenant)
-
-        def read(now: datetime) -> tuple[Metric, ...]:
+        def read() -> tuple[Metric, ...]:
             return (
                 *self._sums(selection, now),
                 *self._shares(selection, now),
@@ -56,7 +54,8 @@ class LedgerMetrics:
                 *self._hours(tenant, closed_until),
             )
 
-        return self._readings.of(repr((selection.tenant, selection.within)), about, read)
+        question = selection, end, closed_until, state(self.ledger, start, tenant=tenant)
+        return self._answers.of(question, read)
 
     def _sums(self, selection: Selection, now: datetime) -> Iterator[Metric]:
         """Yield every cut of both windows; one question finds all but the conversations."""

@@ -14,7 +14,8 @@ from msgspec import Struct, structs
 from flowcost import __version__, clock
 from flowcost.ledger import Ledger
 from flowcost.ledger.findings import Noticed, findings
-from flowcost.ledger.query import Selection, Table, Totals, conversations, costs, totals, trend
+from flowcost.ledger.query import Selection, Table, conversations, costs, trend
+from flowcost.ledger.totals import Totals, totals
 from flowcost.schema import Column
 from flowcost.views import summary
 from flowcost.views.document import render

@@ -13,17 +13,13 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from flowcost import clock
 from flowcost.access.gate import Gate
 from flowcost.insights.budgets import BudgetState
 from flowcost.insights.cost_summary import Settings as CostSettings
-from flowcost.insights.cost_summary import Summary, summarise
 from flowcost.insights.incidents import DestinationState, Incident
 from flowcost.ledger import Ledger
 from flowcost.ledger.query import Selection, Table
-from flowcost.ledger.state import state
 from flowcost.views.instruments import Instruments
-from flowcost.views.readings import Readings
 
 
 class Receipt(Struct, frozen=True):
@@ -172,23 +168,6 @@ class Service:
     access: Gate
     cost: CostSettings | None = None
     instruments: Instruments = field(default_factory=Instruments)
-    _summaries: Readings[Summary] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ledger", Ledger(self.ledger.root, shared=True))
-        object.__setattr__(self, "_summaries", Readings(self.now))
-
-    def cost_summary(self, settings: CostSettings, asker: Selection) -> Summary:
-        """Return the cost summary of all that `asker` may see.
-
-        It is over the whole ledger, so it may be as old as ten times what it takes to make.
-        """
-
-        def about(now: datetime) -> tuple[object, ...]:
-            return clock.hour_of(now), state(self.ledger, tenant=asker.tenant or "")
-
-        return self._summaries.of(
-            repr((asker.tenant, asker.within)),
-            about,
-            lambda now: summarise(self.ledger, asker, settings, now),
-        )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from flowcost import clock
-from flowcost.ledger.query import Selection, Table, Totals
+from flowcost.ledger.query import Selection, Table
+from flowcost.ledger.totals import Totals
 from flowcost.views.tables import binary, dollars, share
 
 BASIS_WORDS = {

@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from flowcost import clock, money
 from flowcost.insights.budgets import BudgetState, visible
-from flowcost.insights.cost_summary import Amount, Summary
+from flowcost.insights.cost_summary import Amount, Summary, summarise
 from flowcost.ledger.query import Selection
 from flowcost.views.api import guard
 from flowcost.views.api.endpoint import Asked, Nothing
@@ -100,7 +100,7 @@ def cost_summary(asked: Asked, takes: Nothing) -> CostSummaryAnswer:  # noqa: AR
         return CostSummaryAnswer(cost_running=False)
     asker, now = asked.principal, asked.service.now()
     selection = Selection(tenant=asker.tenant, within=guard.within(asker))
-    found = asked.service.cost_summary(settings, selection)
+    found = summarise(asked.service.ledger, selection, settings, now)
     states = asked.service.budgets.states(asker.tenant, clock.month_of(now))
     seen = [one for one in states if visible(f"{one.kind}:{one.name}", asker)]
     window = "lifetime" if settings.lifetime else "7d"

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from flowcost import clock, money
 from flowcost.errors import RequestError
 from flowcost.ledger import keys, query
+from flowcost.ledger import totals as ledger_totals
 from flowcost.ledger.query import MEASURES, STEPS, Selection, Table
 from flowcost.views.api.endpoint import Asked, canonical
 from flowcost.views.api.parameters import Names, Window
@@ -164,7 +165,7 @@ def trends(asked: Asked, takes: TrendsAsked) -> Costs | Response:
 def totals(asked: Asked, takes: Window) -> Totals:
     """Return what the selection adds up to."""
     selection = asked.selection(takes)
-    found = query.totals(asked.service.ledger, selection)
+    found = ledger_totals.totals(asked.service.ledger, selection)
     checked = found.rates_checked
     return Totals(
         bytes=found.bytes,

@@ -14,9 +14,9 @@ from flowcost.ledger import Ledger
 from flowcost.ledger.query import Selection
 from flowcost.ledger.span import span
 from flowcost.ledger.state import state
+from flowcost.views.answers import Answers
 from flowcost.views.api.guard import require, within
 from flowcost.views.service import Service
-from flowcost.views.web.answers import Answers
 from flowcost.views.web.question import WHOLE, Question, decode
 from flowcost.views.web.window import Window, resolved
 

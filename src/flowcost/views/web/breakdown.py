@@ -8,7 +8,8 @@ from typing import Any
 from msgspec import Struct, structs
 
 from flowcost.ledger import keys
-from flowcost.ledger.query import OTHER, Table, Totals
+from flowcost.ledger.query import OTHER, Table
+from flowcost.ledger.totals import Totals
 from flowcost.schema import Column
 from flowcost.views.tables import human, plain, share
 from flowcost.views.web import grid, ladder

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from flowcost import clock
 from flowcost.content import content_id
 from flowcost.ledger.explain import Explanation, explain
-from flowcost.ledger.query import totals
+from flowcost.ledger.totals import totals
 from flowcost.views.explanations import document
 from flowcost.views.web import grid, ladder, terms
 from flowcost.views.web.asked import Asked

@@ -6,7 +6,7 @@ from msgspec import structs
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flowcost.ledger.query import totals
+from flowcost.ledger.totals import totals
 from flowcost.views.web.asked import Asked
 from flowcost.views.web.breakdown import breakdown
 from flowcost.views.web.changes import compared

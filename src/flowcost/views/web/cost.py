@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from flowcost import clock, money
-from flowcost.insights.cost_summary import CLASSES, Amount, Pair, Summary
+from flowcost.insights.cost_summary import CLASSES, Amount, Pair, Summary, summarise
 from flowcost.ledger.query import OTHER, Selection
 from flowcost.money import GIB
 from flowcost.views.tables import share
@@ -43,7 +43,7 @@ def show(request: Request, asked: Asked) -> Response:
     if settings is None:
         return page(request, "cost.html", asked=asked, found=None)
     selection = Selection(tenant=asked.selection.tenant, within=asked.selection.within)
-    found = asked.service.cost_summary(settings, selection)
+    found = summarise(asked.ledger, selection, settings, asked.now)
     month = clock.month_of(asked.now)
     priced = found.prices is not None
     return page(

@@ -9,7 +9,8 @@ from starlette.responses import Response
 
 from flowcost import clock
 from flowcost.ledger.ends import UNATTRIBUTED
-from flowcost.ledger.query import Totals, costs, totals
+from flowcost.ledger.query import costs
+from flowcost.ledger.totals import Totals, totals
 from flowcost.views.report import Figure
 from flowcost.views.tables import binary, share
 from flowcost.views.web.asked import Asked

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from flowcost.ledger.query import OTHER, Totals, costs
+from flowcost.ledger.query import OTHER, costs
+from flowcost.ledger.totals import Totals
 from flowcost.views.tables import share
 from flowcost.views.web import grid, ladder, terms
 from flowcost.views.web.asked import Asked

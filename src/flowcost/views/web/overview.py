@@ -6,7 +6,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from flowcost.ledger.query import Totals, totals
+from flowcost.ledger.totals import Totals, totals
 from flowcost.views.tables import binary, dollars, plain, share
 from flowcost.views.web import ladder, reconcile
 from flowcost.views.web.asked import Asked

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from flowcost.errors import FlowcostError
+from flowcost.views.answers import Answers
 from flowcost.views.problems import refusal
 from flowcost.views.service import Service
 from flowcost.views.web import (
@@ -30,7 +31,6 @@ from flowcost.views.web import (
     reconcile,
     same,
 )
-from flowcost.views.web.answers import Answers
 from flowcost.views.web.asked import Asked, asked
 from flowcost.views.web.frame import HEADERS, THEMES, page
 from flowcost.views.web.question import address

@@ -4,7 +4,7 @@ import re
 
 from flowcost.access.principal import Principal
 from flowcost.money import GIB
-from flowcost.views.web.answers import Answers
+from flowcost.views.answers import Answers
 from tests.conftest import CART, NEXT_DAY, charge, shop_charges, write
 from tests.views.web.serving import console, visitor
 from tests.views.web.test_pages import get
