@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import duckdb
+import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.pipeline.worlds import flow_table
@@ -15,9 +16,9 @@ from flowcost.ledger import Ledger
 from flowcost.model import GatewayKind, Identity
 from flowcost.pipeline.columns import columns_of
 from flowcost.pipeline.gather import gather
-from flowcost.pipeline.observe import observe
+from flowcost.pipeline.observe import meet, observe
 from flowcost.pipeline.parting import part
-from flowcost.pipeline.resolved import resolved
+from flowcost.pipeline.pieces import related
 from flowcost.pipeline.run import Settings, run
 from flowcost.pipeline.world import World
 from flowcost.price import list_book
@@ -128,10 +129,14 @@ def observed(con, resolution, seen) -> World:
         for number, ((words, _), local, remote, minute) in enumerate(seen)
     ]
     con.register("flows", flow_table(rows))
-    world = World(con, columns_of(resolution))
-    gather(con)
-    part(con, world)
-    observe(con, world)
+    world = World(con, resolution)
+    rows, gathered = gather(con, related(con, "flows"))
+    rows, gathered = part(con, world, gathered, rows)
+    rows, nears, fars = meet(gathered, rows)
+    met = observe(con, world, gathered, nears, fars)
+    con.register("met", rows)
+    for name, ends in (("near", met.nears), ("far", met.fars)):
+        con.register(f"{name}s", ends.append_column(name, pa.array(range(len(ends)), pa.int32())))
     return world
 
 

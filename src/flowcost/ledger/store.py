@@ -11,11 +11,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,7 +23,7 @@ from flowcost import clock
 from flowcost.errors import LedgerError
 from flowcost.ledger.attach import attach_held
 from flowcost.ledger.catalogue import Held
-from flowcost.ledger.encode import encode
+from flowcost.ledger.encode import Rows, encode
 from flowcost.ledger.engine import SPILL, Engine
 from flowcost.ledger.levels import FINEST, Detail, Shelves
 from flowcost.ledger.partition import (
@@ -99,7 +99,7 @@ class Ledger:
         self,
         con: DuckDBPyConnection,
         partition: Partition,
-        contents: Mapping[str, str | pa.Table],
+        contents: Mapping[str, str | pa.Table | Rows],
         inputs: Sequence[Input],
     ) -> bool:
         """Write one hour from `contents` (table name -> SELECT or rows); return if it changed.
@@ -121,8 +121,10 @@ class Ledger:
             for table, column in IDS.items():
                 _check_unique(given[table], column, partition)
             folder.mkdir(parents=True, exist_ok=True)
+            totals = _Totals()
             files = {
-                table: _write(con, folder, table, rows) for table, rows in sorted(given.items())
+                table: _write(folder, table, rows, totals.add if table == "charges" else _unseen)
+                for table, rows in sorted(given.items())
             }
             manifest = Manifest(
                 version=VERSION,
@@ -131,7 +133,7 @@ class Ledger:
                 hour=clock.iso(partition.hour),
                 inputs=tuple(sorted(inputs)),
                 files=files,
-                totals=_totals(con, given["charges"]),
+                totals=totals.found,
             )
             before = self.manifest(partition)
             if before == manifest:
@@ -208,12 +210,20 @@ class Ledger:
                 self.shelves.hours.mark()
 
 
-def _write(con: DuckDBPyConnection, folder: Path, table: str, given: pa.Table) -> DataFile:
-    content = memoryview(encode(con, given, STORED[table]))
-    digest = hashlib.sha256(content).hexdigest()
+def _write(
+    folder: Path, table: str, given: pa.Table | Rows, seen: Callable[[pa.Table], None]
+) -> DataFile:
+    draft = folder / f".{table}.{os.getpid()}.tmp"
+    with draft.open("w+b") as handle:
+        encode(given, STORED[table], handle, seen=seen)
+        handle.flush()
+        os.fsync(handle.fileno())
+        size = handle.tell()
+        handle.seek(0)
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
     final = folder / f"{table}-{digest[:16]}.parquet"
-    _replace(final, content)
-    return DataFile(name=final.name, sha256=digest, rows=len(given), size=len(content))
+    draft.replace(final)
+    return DataFile(name=final.name, sha256=digest, rows=len(given), size=size)
 
 
 def _check_unique(given: pa.Table, column: str, partition: Partition) -> None:
@@ -245,15 +255,44 @@ def _wrong(held: Held) -> list[str]:
     return wrong
 
 
-def _totals(con: DuckDBPyConnection, charges: pa.Table) -> Totals:
-    con.register("totalled", charges.select(["bytes", "quantity", "list_cost", "unit"]))
-    found = con.execute(
-        "SELECT coalesce(sum(bytes), 0)::HUGEINT,"
-        " coalesce(sum(quantity) FILTER (list_cost IS NULL AND unit = 'bytes'), 0)::HUGEINT,"
-        " coalesce(sum(list_cost), 0)::DECIMAL(38,0) FROM totalled"
-    ).fetchall()[0]
-    con.unregister("totalled")
-    return Totals(bytes=int(found[0]), unpriced_bytes=int(found[1]), list_cost=str(int(found[2])))
+def _unseen(rows: pa.Table) -> None:
+    """Count nothing: only charges are summed."""
+
+
+class _Totals:
+    """Exact sums of charges, row group by row group."""
+
+    def __init__(self) -> None:
+        self._bytes = self._unpriced = self._cost = 0
+
+    def add(self, charges: pa.Table) -> None:
+        """Count some rows."""
+        import pyarrow.compute as pc  # noqa: PLC0415 - heavy
+
+        self._bytes += _sum(charges["bytes"])
+        self._cost += _sum(charges["list_cost"])
+        unpriced = pc.is_null(charges["list_cost"])
+        if pc.any(unpriced, min_count=0).as_py():
+            rows = charges.select(["quantity", "unit"]).filter(unpriced)
+            in_bytes = pc.equal(rows["unit"].cast("string"), "bytes")
+            self._unpriced += _sum(rows["quantity"].filter(in_bytes))
+
+    @property
+    def found(self) -> Totals:
+        """Return the sums so far."""
+        return Totals(bytes=self._bytes, unpriced_bytes=self._unpriced, list_cost=str(self._cost))
+
+
+def _sum(column: Any) -> int:  # noqa: ANN401 - Arrow
+    import pyarrow as pa  # noqa: PLC0415 - heavy
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    wide = (
+        column.cast(pa.decimal128(38, 0))
+        if pa.types.is_decimal(column.type)
+        else column.cast(pa.decimal128(19, 0)).cast(pa.decimal128(38, 0))
+    )
+    return int(pc.sum(wide).as_py() or 0)
 
 
 def _sha256(path: Path) -> str:
@@ -269,7 +308,7 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _replace(path: Path, content: bytes | memoryview) -> None:
+def _replace(path: Path, content: bytes) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with draft.open("wb") as handle:
         handle.write(content)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -11,19 +11,22 @@ from msgspec.structs import replace
 
 from flowcost.ledger import Input, Ledger, Partition
 from flowcost.model import Finding, Meter, Rate
-from flowcost.pipeline.book import book, cross_checked
+from flowcost.pipeline.book import book
 from flowcost.pipeline.decide import Decisions, decide
+from flowcost.pipeline.fire import combinations_of, fire
 from flowcost.pipeline.gather import gather
-from flowcost.pipeline.observe import observe
+from flowcost.pipeline.observe import meet, observe
 from flowcost.pipeline.overlap import Overlap
 from flowcost.pipeline.parting import part
 from flowcost.pipeline.partitions import Dimensions, put_hours, rate_rows, verdict_rows
+from flowcost.pipeline.pieces import related
 from flowcost.pipeline.post import post
 from flowcost.pipeline.ways import find_ways
 from flowcost.pipeline.world import World
 from flowcost.price import NoRate, RateBook, marginal
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 
@@ -58,8 +61,9 @@ def attribute(
     inputs: Callable[[Partition], Sequence[Input]],
     *,
     assume_provider: str = "",
+    flows: Iterable[pa.Table] | None = None,
 ) -> Attributed:
-    """Turn the relation `flows` (columns of `schema.FLOWS`) into ledger partitions.
+    """Turn flows into ledger partitions: `flows` (`pieces`), by default of the relation `flows`.
 
     Every flow must lie within one hour; the sources split records that straddle. Partitions that
     come out as they already are stay untouched. A world serves any number of calls, so that a
@@ -68,28 +72,36 @@ def attribute(
     Raises:
         LedgerError: a partition cannot be written; hours written before it stand.
     """
-    gather(con)
-    part(con, world)
-    observe(con, world)
-    radix = find_ways(con, world)
-    book(con)
+    rows, given = gather(con, related(con, "flows") if flows is None else flows)
+    rows, given = part(con, world, given, rows)
+    rows, nears, fars = meet(given, rows)
+    met = observe(con, world, given, nears, fars)
+    rows, ways = find_ways(con, met, rows)
+    booked = book(met, rows)
+    del rows, given, nears, fars
 
     def price(provider: str, meter: Meter, on: date) -> Rate | None:
         found = rates.rates_of(provider, meter, on)
         return None if isinstance(found, NoRate) else marginal(found)
 
-    decisions = decide(con, world, radix, price, assume_provider=assume_provider)
+    used = set(combinations_of(booked))
+    decisions = decide(world, met, ways, used, price, assume_provider=assume_provider)
+    posted = fire(met, booked, decisions.fired, len(ways.combinations))
+    checks = tuple(booked.cross_checked)
+    del booked
     dimensions = Dimensions(
         identities=world.identity_rows,
         verdicts=verdict_rows(decisions.verdicts),
         rates=rate_rows(decisions.rates, rates.name),
     )
-    changed = put_hours(con, ledger, post(con, world), dimensions, inputs)
+    changed = put_hours(
+        con, ledger, post(con, world, met, posted, decisions.fired), dimensions, inputs
+    )
     return Attributed(
         partitions=tuple(changed),
         findings=tuple(_unpriced(decisions)),
-        cross_checked=tuple(cross_checked(con)),
-        facts_decided=len({fired.combination for fired in decisions.fired}),
+        cross_checked=checks,
+        facts_decided=len(used),
     )
 
 

@@ -1,17 +1,14 @@
 """Distinct facts become verdicts, meters and rates: plain Python over a few hundred rows.
 
-Enters: `booked` and the traits of both ends. Leaves: `fired`, one row per distinct combination
-and meter, which `post` joins back to the rows, and the verdicts and rates behind them.
+Enters: the combinations that `ways` found and the ends they refer to. Leaves: what each of them
+fires, which `post` looks up for every row, and the verdicts and rates behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import date, timedelta
-from decimal import Decimal
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
 
-import msgspec
 import pyarrow as pa
 from msgspec import Struct
 
@@ -30,17 +27,14 @@ from flowcost.model import (
     Verdict,
     VpcRelation,
 )
-from flowcost.pipeline.numbering import Place
-from flowcost.pipeline.ways import Parts, Radix, unpack
-from flowcost.pipeline.world import GATEWAY_KINDS, SCOPES, World, create, identity_at
+from flowcost.pipeline.codes import coded, distinct, flat
+from flowcost.pipeline.observe import Met
+from flowcost.pipeline.ways import Ways
+from flowcost.pipeline.world import GATEWAY_KINDS, SCOPES, Place, World, identity_at
 from flowcost.price.tiers import numerator as rate_numerator
 
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
-# By the numbers that `ways` packs into a combination.
+# By `ways`' numbers.
 VPC = (VpcRelation.SAME, VpcRelation.OTHER, VpcRelation.UNKNOWN)
-_EPOCH = date(1970, 1, 1)
 
 # Operations of a transit gateway's processing (AWS usage report).
 TRANSIT = ("TransitGatewayVPC",)
@@ -105,66 +99,83 @@ class Far(Struct, frozen=True):
     family: int
 
 
+class Between(Struct, frozen=True):
+    """What a verdict can depend on between both ends; `place` is a gateway's, -1 if none is known.
+
+    `near` and `far` are classes of ends.
+    """
+
+    near: int
+    far: int
+    vpc: int
+    on_one_node: bool
+    routed: int
+    elsewhere: bool
+    place: int
+
+
 def decide(
-    con: DuckDBPyConnection, world: World, radix: Radix, price: Price, *, assume_provider: str = ""
+    world: World,
+    met: Met,
+    ways: Ways,
+    used: Iterable[int],
+    price: Price,
+    *,
+    assume_provider: str = "",
 ) -> Decisions:
-    """Classify and price every distinct combination of `booked`; create `fired`.
+    """Classify and price the combinations that are `used`.
 
     `price(provider, meter, day)` returns the rate that applies, or None if no book has one.
     """
     decisions = Decisions(fired=[], verdicts={}, rates={}, unpriced={})
-    nears, fars = _nears(con, world), _fars(con, world)
-    rows = con.execute(
-        "SELECT DISTINCT combination FROM booked WHERE counts ORDER BY ALL"
-    ).fetchall()
-    for (combination,) in rows:
-        parts = unpack(combination, radix)
-        near = nears[parts.near_class]
-        facts = _facts(parts, near, fars[parts.far_class], world, assume_provider)
+    nears, fars = _nears(world, met, ways), _fars(world, met)
+    columns = (column.to_pylist() for column in ways.combinations.columns)
+    found = [Between(*parts) for parts in zip(*columns, strict=True)]
+    for combination in sorted(used):
+        between = found[combination]
+        near = nears[between.near]
+        facts = _facts(between, near, fars[between.far], world, assume_provider)
         _fire(decisions, combination, facts, near.day, price, mirrored=False)
         far = mirror(facts)
         if far is not None:
             _fire(decisions, combination, far, near.day, price, mirrored=True)
-    numbers = pa.array(range(len(decisions.fired)), pa.int32())
-    create(con, "fired", {"fired_no": numbers, **_columns(decisions.fired)})
     return decisions
 
 
-def _nears(con: DuckDBPyConnection, world: World) -> dict[int, Near]:
-    manners = {
-        row[0]: row[1:]
-        for row in con.execute(
-            "SELECT DISTINCT manner, direction, at_gateway, traffic_path, next_hop_type,"
-            " next_hop_az_id FROM contexts"
-        ).fetchall()
-    }
-    found = {}
-    for number, traits in con.execute("SELECT class, traits FROM nears_classes").fetchall():
-        direction, at_gateway, traffic_path, *hop = manners[traits >> 28 & 0xFFFF]
-        found[number] = Near(
-            day=_EPOCH + timedelta(days=traits >> 44),
-            direction=Direction(direction),
-            observer=Position.GATEWAY if at_gateway else Position.LOCAL,
-            place=world.places[traits >> 8 & 0xFFFFF],
-            scope=SCOPES[traits >> 5 & 7],
-            seen_at=GATEWAY_KINDS[(traits & 31) - 1] if traits & 31 else None,
-            traffic_path=traffic_path,
-            next_hop_type=hop[0],
-            next_hop_az=hop[1],
+def _firsts(ends: pa.Table) -> pa.Table:
+    """Return the first end of each class, by class."""
+    classes = flat(ends["class"])
+    return ends.take(distinct([coded(classes)], len(classes)).firsts)
+
+
+def _nears(world: World, met: Met, ways: Ways) -> list[Near]:
+    contexts, kinds = met.given.contexts, ways.gateways["kind"].to_pylist()
+    firsts = _firsts(met.nears)
+    manners = contexts.take(flat(firsts["context"])).to_pylist()
+    ends = firsts.select(["slot", "place", "scope", "gateway", "at_gateway"]).to_pylist()
+    return [
+        Near(
+            day=met.given.slots[end["slot"]].day,
+            direction=Direction(manner["direction"]),
+            observer=Position.GATEWAY if end["at_gateway"] else Position.LOCAL,
+            place=world.places[end["place"]],
+            scope=SCOPES[end["scope"]],
+            seen_at=GATEWAY_KINDS[kinds[end["gateway"]]] if end["gateway"] else None,
+            traffic_path=manner["traffic_path"],
+            next_hop_type=manner["next_hop_type"],
+            next_hop_az=manner["next_hop_az_id"],
         )
-    return found
+        for end, manner in zip(ends, manners, strict=True)
+    ]
 
 
-def _fars(con: DuckDBPyConnection, world: World) -> dict[int, Far]:
-    rows = con.execute("SELECT class, traits FROM fars_classes").fetchall()
-    return {
-        number: Far(world.places[traits >> 8], SCOPES[traits >> 5 & 7], traits & 31)
-        for number, traits in rows
-    }
+def _fars(world: World, met: Met) -> list[Far]:
+    ends = _firsts(met.fars).select(["place", "scope", "family"]).to_pylist()
+    return [Far(world.places[end["place"]], SCOPES[end["scope"]], end["family"]) for end in ends]
 
 
-def _facts(parts: Parts, near: Near, far: Far, world: World, assume_provider: str) -> Facts:
-    place = parts.gateway_place
+def _facts(between: Between, near: Near, far: Far, world: World, assume_provider: str) -> Facts:
+    place = between.place
     return assemble(
         local=identity_at(near.place),
         remote=identity_at(far.place),
@@ -173,13 +184,13 @@ def _facts(parts: Parts, near: Near, far: Far, world: World, assume_provider: st
         family=far.family,
         local_scope=near.scope,
         remote_scope=far.scope,
-        vpc=VPC[parts.vpc],
-        on_one_node=parts.on_one_node,
+        vpc=VPC[between.vpc],
+        on_one_node=bool(between.on_one_node),
         way=Way(
             seen_at=near.seen_at,
-            routed=parts.routed,
+            routed=GATEWAY_KINDS[between.routed],
             device=identity_at(world.places[place]) if place >= 0 else None,
-            device_vpc=VpcRelation.OTHER if parts.gateway_elsewhere else VpcRelation.SAME,
+            device_vpc=VpcRelation.OTHER if between.elsewhere else VpcRelation.SAME,
             traffic_path=near.traffic_path,
             next_hop_type=near.next_hop_type,
             next_hop_az=near.next_hop_az,
@@ -250,20 +261,3 @@ def _provenance(
     if meter is None:
         return Provenance.OBSERVED
     return verdict.provenance(meter, facts.observer)
-
-
-def _columns(fired: list[Fired]) -> dict[str, pa.Array]:
-    types = {int: pa.int64(), bool: pa.bool_(), str: pa.string()}
-    columns = {}
-    for field in msgspec.structs.fields(Fired):
-        values = [getattr(row, field.name) for row in fired]
-        if field.name == "numerator":
-            exact = [None if value is None else Decimal(value) for value in values]
-            columns[field.name] = pa.array(exact, pa.decimal128(38, 0))
-            continue
-        special = {"rate_id": pa.int64(), "combination": pa.int64()}
-        kind = special.get(field.name) or types[field.type]
-        columns[field.name] = pa.array(
-            [str(value) if kind == pa.string() else value for value in values], kind
-        )
-    return columns

@@ -1,116 +1,227 @@
-"""Many flows, few conversations: the first stage sums before anything is looked up.
+"""Many flows, few kinds of them: the first stage numbers whatever the later ones look up.
 
-Enters: a relation `flows` with the columns of `schema.FLOWS`, each flow within one UTC hour.
-Leaves, all referring to each other by small numbers so that the stages after this one join and
-group integers:
+Enters: flows in pieces (`pieces`), each flow within one UTC hour. Leaves `Gathered`: rows that
+refer by number to
 
-- `gathered` (slot, local, remote, context, bytes, packets; `naming` is the context where that
-  names the remote end, else 0);
 - `slots`: tenant and moment. A moment is the hour, except where an identity changes inside that
   hour: there it is the flow's own start, so that a reused address resolves exactly;
 - `periods`: tenant and hour;
-- `addresses`: the 16 bytes by number;
-- `contexts`: the rest of a flow's columns, once per distinct combination.
-
-Contexts are grouped by a 64-bit hash of their columns, which is faster than eighteen text keys; a
-second, independent hash proves that no two contexts share one.
+- `addresses`: the 16 bytes by number; number 0 is nobody's;
+- `contexts`: the rest of a flow's columns, once per distinct combination, with `manner` (what a
+  verdict can depend on) and `label` (what a charge says), of which there are far fewer.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from functools import reduce
+from typing import TYPE_CHECKING, Any
 
-from flowcost.errors import FlowcostError
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct
+
+from flowcost.pipeline.codes import coded, distinct, flat, same
+from flowcost.pipeline.pieces import CONTEXT, hour_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-CONTEXT = (
-    "tenant",
-    "cluster",
-    "observer_type",
-    "account",
-    "region",
-    "az_id",
-    "vpc_id",
-    "subnet_id",
-    "direction",
-    "dialed_address",
-    "initiator",
-    "via",
-    "local_uid",
-    "dns_name",
-    "traffic_path",
-    "next_hop_type",
-    "next_hop_az_id",
-    "source",
-)
-_NAMES = ", ".join(CONTEXT)
+MANNER = ("direction", "at_gateway", "traffic_path", "next_hop_type", "next_hop_az_id")
+LABEL = ("tenant", "cluster", "initiator", "dialed_address", "observer_type", "source")
+AT_GATEWAY = ("gateway", "tgw_attachment")  # observer types
+_HOUR_US = 3_600_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_HOUR = "date_trunc('hour', window_start)"
-_MOMENT = f"""CASE WHEN local_address IN (FROM changing) OR remote_address IN (FROM changing)
-    OR {_HOUR} IN (FROM changing_hours) THEN window_start ELSE {_HOUR} END"""
-
-
-# What a verdict can depend on in a context, and what a charge says of it: far fewer than contexts.
-_MANNER = "direction, at_gateway, traffic_path, next_hop_type, next_hop_az_id"
-_LABEL = "tenant, cluster, initiator, dialed_address, observer_type, source"
-NUMBER = f"""
-CREATE OR REPLACE TEMP TABLE contexts AS
-SELECT *, row_number() OVER ()::INTEGER AS context,
-       dense_rank() OVER (ORDER BY {_MANNER})::INTEGER AS manner,
-       dense_rank() OVER (ORDER BY {_LABEL})::INTEGER AS label,
-       dense_rank() OVER (ORDER BY tenant)::INTEGER AS tenant_no
-FROM (SELECT *, observer_type IN ('gateway', 'tgw_attachment') AS at_gateway FROM hashed_contexts);
-CREATE OR REPLACE TEMP TABLE addresses AS
-SELECT address, row_number() OVER ()::INTEGER AS number FROM (
-    SELECT local_address AS address FROM hashed UNION SELECT remote_address FROM hashed
-);
-CREATE OR REPLACE TEMP TABLE slots AS
-SELECT *, row_number() OVER ()::INTEGER AS slot, moment::DATE AS day,
-       dense_rank() OVER (ORDER BY tenant_no, hour)::INTEGER AS period
-FROM (
-    SELECT DISTINCT c.tenant_no, h.moment, date_trunc('hour', h.moment) AS hour
-    FROM (SELECT DISTINCT moment, context FROM hashed) h JOIN contexts c ON c.hash = h.context
-);
-CREATE OR REPLACE TEMP TABLE periods AS
-SELECT DISTINCT s.period, s.hour, c.tenant FROM slots s JOIN contexts c USING (tenant_no);
-CREATE OR REPLACE TEMP TABLE gathered AS
-SELECT s.slot, l.number AS local, r.number AS remote, c.context,
-       CASE WHEN c.dns_name <> '' THEN c.context ELSE 0 END AS naming, h.bytes, h.packets
-FROM hashed h
-JOIN contexts c ON c.hash = h.context
-JOIN slots s ON s.moment = h.moment AND s.tenant_no = c.tenant_no
-JOIN addresses l ON l.address = h.local_address
-JOIN addresses r ON r.address = h.remote_address;
-DROP TABLE hashed
+# Addresses and hours in which an identity changes; empty in most runs.
+CHANGES = """
+SELECT DISTINCT address FROM (FROM hosts UNION ALL SELECT * EXCLUDE (plan) FROM plan_hosts)
+WHERE valid_from <> date_trunc('hour', valid_from) OR valid_to <> date_trunc('hour', valid_to)
+"""
+CHANGING_HOURS = """
+SELECT DISTINCT date_trunc('hour', edge) AS hour FROM (
+    SELECT unnest([valid_from, valid_to]) AS edge FROM ranges
+    UNION ALL SELECT unnest([valid_from, valid_to]) FROM plan_ranges
+    UNION ALL SELECT unnest([valid_from, valid_to]) FROM services
+) WHERE edge <> date_trunc('hour', edge)
 """
 
 
-def gather(con: DuckDBPyConnection) -> None:
-    """Create the tables named above.
+class Slot(Struct, frozen=True):
+    """A moment of a tenant; `period` is its hour's."""
 
-    Raises:
-        FlowcostError: two contexts share a hash (one chance in 2**64 per pair).
+    tenant: str
+    moment: datetime
+    period: int
+
+    @property
+    def day(self) -> date:
+        """Return the UTC day, whose rates hold."""
+        return self.moment.date()
+
+
+class Gathered(Struct, frozen=True):
+    """What rows refer to; see the module."""
+
+    addresses: Any
+    contexts: pa.Table
+    labels: pa.Table
+    slots: list[Slot]
+    periods: list[tuple[str, datetime]]
+
+
+def gather(con: DuckDBPyConnection, pieces: Iterable[pa.Table]) -> tuple[pa.Table, Gathered]:
+    """Number the flows of all pieces; `con` has the tables of a `World`.
+
+    Returns rows of slot, local, remote, context, bytes, packets, and what they refer to.
     """
-    quiet = con.execute(
-        "SELECT count(*) = 0 FROM (SELECT 1 FROM changing UNION ALL SELECT 1 FROM changing_hours)"
-    ).fetchall()[0][0]
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE hashed AS"
-        f" SELECT {_HOUR if quiet else _MOMENT} AS moment, local_address, remote_address,"
-        f" hash({_NAMES}) AS context, sum(bytes)::BIGINT AS bytes, sum(packets)::BIGINT AS packets"
-        " FROM flows GROUP BY ALL"
+    changes = _Changes(con)
+    addresses = _Numbering(pa.table({"address": pa.array([b""], pa.binary())}))
+    contexts = _Numbering(_CONTEXT_SCHEMA.empty_table())
+    moments = _Numbering(pa.table({"moment": pa.array([], pa.int64())}))
+    sums: dict[str, list[Any]] = {"bytes": [], "packets": []}
+    for piece in pieces:
+        ends = {name: _end(piece[f"{name}_address"]) for name in ("local", "remote")}
+        for name, end in ends.items():
+            addresses.add(name, pa.table({"address": end.dictionary}), end.indices)
+        moment = changes.moments(flat(piece["window_start"]), *ends.values()).dictionary_encode()
+        moments.add("moment", pa.table({"moment": moment.dictionary}), moment.indices)
+        found = distinct([coded(piece[name]) for name in CONTEXT], len(piece))
+        words = piece.select(CONTEXT).take(found.firsts).cast(_CONTEXT_SCHEMA)
+        contexts.add("context", words, found.numbers)
+        for name, arrays in sums.items():
+            arrays.append(flat(piece[name]).cast(pa.int64()))
+    context, local = contexts.taken("context"), addresses.taken("local")
+    described = _described(contexts.known)
+    slot, slots, periods = _slots(moments, flat(described["tenant"]).dictionary_encode(), context)
+    rows = {"slot": slot, "local": local, "remote": addresses.taken("remote"), "context": context}
+    for name in tuple(sums):
+        rows[name] = _joined(sums.pop(name), pa.int64())
+    return pa.table(rows), Gathered(
+        addresses=flat(addresses.known["address"]),
+        contexts=described,
+        labels=_firsts(described, "label").select([*LABEL, "label"]),
+        slots=slots,
+        periods=periods,
     )
-    chosen = ", ".join(f"any_value({name}) AS {name}" for name in CONTEXT)
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE hashed_contexts AS SELECT hash({_NAMES}) AS hash, {chosen},"
-        f" min(hash('check', {_NAMES})) <> max(hash('check', {_NAMES})) AS collided"
-        " FROM flows GROUP BY 1"
+
+
+class _Numbering:
+    """Distinct rows of a table by number, found in pieces that number them for themselves."""
+
+    def __init__(self, known: pa.Table) -> None:
+        self._known, self._words = known, list[pa.Table]()
+        self._numbers: dict[str, list[Any]] = {}
+        self._pending: list[tuple[str, int]] = []
+        self._waiting = 0
+
+    @property
+    def known(self) -> pa.Table:
+        """Return the distinct rows."""
+        self._settle()
+        return self._known
+
+    def add(self, name: str, words: pa.Table, numbers: Any) -> None:  # noqa: ANN401 - Arrow
+        """Enter a piece of the column `name`, which refers to `words` by `numbers`."""
+        arrays = self._numbers.setdefault(name, [])
+        self._pending.append((name, len(arrays)))
+        arrays.append(numbers)
+        self._words.append(words)
+        self._waiting += len(words)
+        if self._waiting > _WAITING:
+            self._settle()
+
+    def taken(self, name: str) -> Any:  # noqa: ANN401 - Arrow
+        """Return a column, which is given away."""
+        self._settle()
+        return _joined(self._numbers.pop(name, []), pa.int32())
+
+    def _settle(self) -> None:
+        start = len(self._known)
+        every = pa.concat_tables([self._known, *self._words])
+        alike = distinct([coded(column) for column in every.columns], len(every))
+        self._known = every.take(alike.firsts).combine_chunks()
+        for (name, place), words in zip(self._pending, self._words, strict=True):
+            numbers = self._numbers[name]
+            numbers[place] = alike.numbers.slice(start, len(words)).take(numbers[place])
+            start += len(words)
+        self._words, self._pending, self._waiting = [], [], 0
+
+
+_WAITING = 200_000  # rows that are found again in other pieces, mostly
+_KINDS = {"traffic_path": pa.int32(), "dialed_address": pa.binary()}
+_CONTEXT_SCHEMA = pa.schema([(name, _KINDS.get(name, pa.string())) for name in CONTEXT])
+
+
+class _Changes:
+    """When a moment is not its hour."""
+
+    def __init__(self, con: DuckDBPyConnection) -> None:
+        self._moving = flat(con.sql(CHANGES).to_arrow_table()["address"]).cast(pa.binary())
+        edges = flat(con.sql(CHANGING_HOURS).to_arrow_table()["hour"])
+        self._hours = pc.multiply(hour_of(edges), _HOUR_US)
+
+    def moments(self, starts: Any, *ends: pa.DictionaryArray) -> Any:  # noqa: ANN401 - Arrow
+        """Return the moment of each row, microseconds since 1970."""
+        starts = starts.cast(pa.timestamp("us")).cast(pa.int64())
+        hours = pc.multiply(pc.divide(starts, _HOUR_US), _HOUR_US)
+        exact = [pc.is_in(hours, value_set=self._hours)] if len(self._hours) else []
+        if len(self._moving):
+            exact += [
+                pc.is_in(end.dictionary, value_set=self._moving).take(end.indices) for end in ends
+            ]
+        return pc.if_else(reduce(pc.or_, exact), starts, hours) if exact else hours
+
+
+def _end(column: Any) -> pa.DictionaryArray:  # noqa: ANN401 - Arrow
+    column = flat(column.unify_dictionaries())
+    return (
+        column
+        if pa.types.is_dictionary(column.type)
+        else (column.cast(pa.binary()).dictionary_encode())
     )
-    if con.execute("SELECT count(*) FROM hashed_contexts WHERE collided").fetchall()[0][0]:
-        raise FlowcostError(
-            "two different kinds of flow share a hash", hint="run the hours one by one"
-        )
-    for statement in NUMBER.split(";"):
-        con.execute(statement)
+
+
+def _joined(arrays: list[Any], kind: Any) -> Any:  # noqa: ANN401 - Arrow
+    return pa.concat_arrays(arrays) if arrays else pa.array([], kind)
+
+
+def _described(contexts: pa.Table) -> pa.Table:
+    """Return the contexts with the numbers of their manners and labels."""
+    at_gateway = pc.is_in(contexts["observer_type"], value_set=pa.array(AT_GATEWAY))
+    digits = {name: coded(contexts[name]) for name in CONTEXT} | {"at_gateway": coded(at_gateway)}
+    for name, columns in (("manner", MANNER), ("label", LABEL)):
+        of = distinct([digits[column] for column in columns], len(contexts))
+        contexts = contexts.append_column(name, of.numbers)
+    return contexts
+
+
+def _slots(
+    moments: _Numbering,
+    tenants: pa.DictionaryArray,
+    context: Any,  # noqa: ANN401 - Arrow
+) -> tuple[Any, list[Slot], list[tuple[str, datetime]]]:
+    """Return the slot of each row, all slots, and their hours."""
+    number, instants = moments.taken("moment"), flat(moments.known["moment"])
+    sizes = len(instants), len(tenants.dictionary)
+    tenant = tenants.indices.take(context) if sizes[1] > 1 else same(0, len(context))
+    found = distinct([*zip((number, tenant), sizes, strict=True)], len(number))
+    slots, periods = list[Slot](), dict[tuple[str, datetime], int]()
+    for at, who in zip(
+        instants.take(number.take(found.firsts)).to_pylist(),
+        tenants.take(context.take(found.firsts)).to_pylist(),
+        strict=True,
+    ):
+        moment = _EPOCH + timedelta(microseconds=at)
+        hour = moment.replace(minute=0, second=0, microsecond=0)
+        period = periods.setdefault((who, hour), len(periods))
+        slots.append(Slot(who, moment, period))
+    return found.numbers, slots, list(periods)
+
+
+def _firsts(table: pa.Table, name: str) -> pa.Table:
+    """Return the first row of each number in a column, in the order of the numbers."""
+    numbers = flat(table[name])
+    rows = table.take(distinct([coded(numbers)], len(numbers)).firsts)
+    return rows.take(pc.array_sort_indices(flat(rows[name])))

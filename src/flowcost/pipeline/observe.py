@@ -1,204 +1,204 @@
 """Who was at each end: gathered flows get their identities.
 
-Enters: what `gather` leaves, and a `World`. Leaves, beside `gathered`:
+Enters: gathered rows and a `World`. Leaves rows (near, far, bytes, packets) that refer to
 
-- `located`: each distinct address with its scope, family, stretch between route bounds, and
-  `bare`: its number, but one for all that sensors of one VPC see of it;
-- `ends`: (slot, address) with the party there then;
 - `nears`: each distinct (slot, local address, context) with all that is known of the local end;
-- `fars`: each distinct (slot, remote address, naming) likewise;
-- `met`: gathered rows as (near, far, bytes, packets).
+- `fars`: each distinct (slot, remote address, naming) likewise; `naming` is the context where that
+  names the remote end.
 
-What a verdict can depend on at one end is packed into `traits`, and equal ones share a `class`.
 Everything is looked up once per distinct end, never per row. An end whose identity is not known
-is its address: `party` is minus the address's number then.
+is its address: `said` is minus the address's number then, else the party.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec import Struct
 
 from flowcost.model import Identity
-from flowcost.pipeline.parting import identify
-from flowcost.pipeline.world import World, create
+from flowcost.pipeline.codes import counted, distinct, flat, same, summed
+from flowcost.pipeline.ends import resolve
+from flowcost.pipeline.gather import AT_GATEWAY, Gathered
+from flowcost.pipeline.parties import LOCAL_HINTS, gateways_at, parties
+from flowcost.pipeline.world import SCOPES, World, create
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Hosts are whole answers and win over ranges; rows of `ranges` with one first have one last.
-LOCATE = """
-CREATE OR REPLACE TEMP TABLE located AS
-WITH blocks AS (SELECT DISTINCT first, last FROM ranges)
-SELECT a.number AS address, a.number AS bare, a.address AS bytes, s.scope, t.stretch,
-       CASE WHEN b.last >= a.address THEN b.first END AS block,
-       CASE WHEN hex(a.address[:12]) = '00000000000000000000FFFF' THEN 4 ELSE 6 END AS family
-FROM addresses a
-ASOF JOIN scopes s ON a.address >= s.first
-ASOF JOIN route_bounds t ON a.address >= t.first
-ASOF LEFT JOIN blocks b ON a.address >= b.first
-"""
-RESOLVE = """
-CREATE OR REPLACE TEMP TABLE ends AS
-WITH seen AS (SELECT slot, local AS address FROM gathered UNION SELECT slot, remote FROM gathered)
-SELECT e.slot, e.address, coalesce(h.party, r.party, 0) AS party
-FROM seen e
-JOIN slots s USING (slot)
-JOIN located l USING (address)
-LEFT JOIN hosts h
-    ON h.address = l.bytes AND s.moment >= h.valid_from AND s.moment < h.valid_to
-LEFT JOIN ranges r
-    ON r.first = l.block AND s.moment >= r.valid_from AND s.moment < r.valid_to
-"""
-
-# A node agent knows the pod by its cgroup; the address may have belonged to another pod.
-IDENTIFY = """
-CREATE OR REPLACE TEMP TABLE local_ends AS
+# A node agent knows the pod by its cgroup; the address may have belonged to another pod. Of the
+# identities of one pod the first by id stands for it.
+PODS = """
 WITH uids AS (
     SELECT k8s_pod_uid AS uid, arg_min(party, identity_id) AS party
-    FROM identities_known
-    WHERE k8s_pod_uid <> '' AND k8s_pod_uid IN (
-        SELECT local_uid FROM contexts WHERE observer_type = 'node_agent'
-    )
-    GROUP BY ALL
-),
-pods AS (
-    SELECT c.context, c.local_uid, u.party FROM contexts c
-    JOIN uids u ON c.observer_type = 'node_agent' AND u.uid = c.local_uid
-),
-seen AS (SELECT DISTINCT slot, local AS address, context FROM gathered)
-SELECT row_number() OVER ()::INTEGER AS near, g.slot, g.address, g.context,
-       CASE WHEN p.party IS NULL OR i.k8s_pod_uid = p.local_uid THEN e.party
-            ELSE p.party END AS party
-FROM seen g
-JOIN ends e USING (slot, address)
-JOIN identities_known i ON i.party = e.party
-LEFT JOIN pods p ON p.context = g.context
-"""
-
-# The record's own words complete an identity where it is silent; they never override it.
-HINTS = ("account", "region", "az_id", "vpc_id", "subnet_id")
-LOCAL_HINTS = f"""
-SELECT f.party, c.context, {", ".join(f"c.{name}" for name in HINTS)}
-FROM (SELECT DISTINCT party, context FROM local_ends) f
-JOIN contexts c USING (context)
-JOIN identities_known i USING (party)
-WHERE c.observer_type <> 'gateway' AND (
-       (c.account <> '' AND i.cloud_account_id = '')
-    OR (c.region <> '' AND i.cloud_region = '')
-    OR (c.az_id <> '' AND i.cloud_availability_zone = '')
-    OR (c.vpc_id <> '' AND i.cloud_vpc_id = '')
-    OR (c.subnet_id <> '' AND i.cloud_subnet_id = ''))
-"""
-REMOTE_HINTS = """
-SELECT f.party, c.context, c.dns_name
-FROM (SELECT DISTINCT e.party, g.naming AS context FROM
-      (SELECT DISTINCT slot, remote AS address, naming FROM gathered WHERE naming > 0) g
-      JOIN ends e USING (slot, address)) f
-JOIN contexts c USING (context)
-JOIN identities_known i USING (party)
-WHERE c.dns_name <> '' AND i.dns_name = '' AND i.k8s_pod_name = ''
-"""
-
-# Stations are ends as sensors see them: a node's interface, a resource, else the bare address.
-_STATION = """period * 8589934592 + 4294967296
-           + CASE WHEN i.end_no > 0 THEN i.end_no ELSE -l.bare END AS station"""
-NEARS = f"""
-CREATE OR REPLACE TEMP TABLE nears AS
-SELECT e.near, e.slot, e.address, e.context,
-       CASE WHEN i.party > 0 THEN i.party ELSE -e.address END AS party,
-       i.place, i.network, i.cluster_no, i.node, i.scope_no, l.scope,
-       s.period, s.moment, s.day, s.{_STATION},
-       c.manner, c.label, c.direction, c.observer_type, c.initiator, c.at_gateway, c.via_no AS via,
-       ((s.day - DATE '1970-01-01')::BIGINT << 44) | (c.manner::BIGINT << 28)
-           | (i.place::BIGINT << 8) | (l.scope << 5) | coalesce(g.kind + 1, 0) AS traits,
-       c.next_hop_type <> '' OR c.traffic_path NOT IN (0, 1) AS led,
-       CASE c.observer_type WHEN 'node_agent' THEN 0 WHEN 'interface' THEN 1 ELSE 2 END AS rank
-FROM local_ends e
-JOIN slots s USING (slot)
-JOIN located l USING (address)
-JOIN contexts c USING (context)
-LEFT JOIN local_hints h ON h.base = e.party AND h.context = e.context
-JOIN identities_known i ON i.party = coalesce(h.party, e.party)
-LEFT JOIN gateways g ON g.via = c.via_no AND c.via_no > 0
-    AND s.moment >= g.valid_from AND s.moment < g.valid_to
-"""
-FARS = f"""
-CREATE OR REPLACE TEMP TABLE fars AS
-WITH seen AS (SELECT DISTINCT slot, remote AS address, naming FROM gathered)
-SELECT row_number() OVER ()::INTEGER AS far, e.slot, e.address, e.naming,
-       CASE WHEN i.party > 0 THEN i.party ELSE -e.address END AS party,
-       i.place, i.network, i.cluster_no, i.node, l.bare, l.scope, l.family, l.stretch, i.via,
-       CASE WHEN i.via > 0 THEN i.account ELSE 0 END AS via_account,
-       (i.place::BIGINT << 8) | (l.scope << 5) | l.family AS traits,
-       i.cloud_account_id <> '' AS owned, s.{_STATION}
-FROM seen e
-JOIN slots s USING (slot)
-JOIN located l USING (address)
-JOIN ends b USING (slot, address)
-LEFT JOIN remote_hints h ON h.base = b.party AND h.context = e.naming
-JOIN identities_known i ON i.party = coalesce(h.party, b.party)
-"""
-CLASSIFY = """
-CREATE OR REPLACE TEMP TABLE {ends}_classes AS
-SELECT traits, row_number() OVER (ORDER BY traits)::INTEGER - 1 AS class
-FROM (SELECT DISTINCT traits FROM {ends});
-CREATE OR REPLACE TEMP TABLE {ends} AS
-SELECT e.* EXCLUDE (traits), c.class FROM {ends} e JOIN {ends}_classes c USING (traits)
-"""
-MEET = """
-CREATE OR REPLACE TEMP TABLE met AS
-SELECT n.near, f.far, g.bytes, g.packets
-FROM gathered g
-JOIN nears n ON n.slot = g.slot AND n.address = g.local AND n.context = g.context
-JOIN fars f ON f.slot = g.slot AND f.address = g.remote AND f.naming = g.naming
-"""
-
-
-def observe(con: DuckDBPyConnection, world: World) -> None:
-    """Create the tables named above."""
-    con.execute(LOCATE)
-    con.execute(RESOLVE)
-    identify(con, world)
-    con.execute(IDENTIFY)
-    _hint(con, world, "local_hints", LOCAL_HINTS, _LOCAL_FIELDS)
-    _hint(con, world, "remote_hints", REMOTE_HINTS, ("dns_name",))
-    _number_gateways(con, world)
-    con.execute(NEARS)
-    con.execute(FARS)
-    for ends in ("nears", "fars"):
-        con.execute(CLASSIFY.format(ends=ends))
-    con.execute(MEET)
-
-
-_LOCAL_FIELDS = (
-    "cloud_account_id",
-    "cloud_region",
-    "cloud_availability_zone",
-    "cloud_vpc_id",
-    "cloud_subnet_id",
+    FROM identities_known WHERE k8s_pod_uid <> '' GROUP BY ALL
 )
+SELECT coalesce(u.party, 0) AS pod FROM {0} k LEFT JOIN uids u ON u.uid = {1} ORDER BY k.{2}
+"""
+_UID = "CASE WHEN observer_type = 'node_agent' THEN local_uid ELSE '' END"
+_RANKS = ("node_agent", "interface")
+FINEST_OF_ALL = 2  # rank of every other sensor
 
 
-def _hint(
-    con: DuckDBPyConnection, world: World, name: str, query: str, fields: Sequence[str]
-) -> None:
-    """Create the table `name`: (base, context) -> the party completed by the record."""
-    rows = con.execute(query).fetchall()
-    found = zip(world.identities([row[0] for row in rows]), rows, strict=True)
-    parties = world.add(_completed(identity, fields, row[2:]) for identity, row in found)
-    create(
-        con,
-        name,
-        {
-            "base": pa.array([row[0] for row in rows], pa.int32()),
-            "context": pa.array([row[1] for row in rows], pa.int32()),
-            "party": pa.array(parties, pa.int32()),
-        },
+class Met(Struct, frozen=True):
+    """What rows refer to; see the module. `parties` has the columns of identities by party."""
+
+    nears: pa.Table
+    fars: pa.Table
+    parties: pa.Table
+    given: Gathered
+
+
+def meet(given: Gathered, rows: pa.Table) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Return rows of near, far, bytes and packets, and the ends that they refer to.
+
+    Nears are slot, address and context, fars slot, address and naming.
+    """
+    near, nears = _near(given, rows)
+    far, fars = _far(given, rows)
+    met = pa.table({"near": near, "far": far, "bytes": rows["bytes"], "packets": rows["packets"]})
+    return summed(met, ("near", "far")), nears, fars
+
+
+def observe(
+    con: DuckDBPyConnection, world: World, given: Gathered, nears: pa.Table, fars: pa.Table
+) -> Met:
+    """Find the parties of all ends."""
+    contexts = _contexts(world, given.contexts)
+    asked = pa.concat_tables([ends.select(["slot", "address"]) for ends in (nears, fars)])
+    found = resolve(con, world, given, asked)
+    local = found.party.take(found.number.slice(0, len(nears)))
+    remote = found.party.take(found.number.slice(len(nears)))
+    known = parties(con)
+    local = _identified(con, given, flat(nears["context"]), local)
+    local = _local_hints(world, known, contexts, nears, local)
+    remote = _remote_hints(world, known, contexts, fars, remote)
+    known = parties(con)
+    return Met(
+        nears=_nears(con, world, given, contexts, nears, local, known, found.located),
+        fars=_fars(world, given, fars, remote, known, found.located),
+        parties=known,
+        given=given,
     )
+
+
+def _near(given: Gathered, rows: pa.Table) -> tuple[Any, pa.Table]:
+    columns = [rows[name] for name in ("slot", "local", "context")]
+    sizes = len(given.slots), len(given.addresses), len(given.contexts)
+    found = distinct([*zip(columns, sizes, strict=True)], len(rows))
+    nears = rows.select(["slot", "local", "context"]).take(found.firsts)
+    return found.numbers, nears.rename_columns(["slot", "address", "context"]).combine_chunks()
+
+
+def _far(given: Gathered, rows: pa.Table) -> tuple[Any, pa.Table]:
+    names = pc.not_equal(given.contexts["dns_name"], "")
+    naming = same(0, len(rows))
+    if pc.any(names, min_count=0).as_py():
+        numbers = pc.add(counted(len(names)), pa.scalar(1, pa.int32()))
+        naming = pc.if_else(flat(names), numbers, 0).take(flat(rows["context"]))
+    rows = rows.select(["slot", "remote"]).append_column("naming", naming)
+    sizes = len(given.slots), len(given.addresses), len(given.contexts) + 1
+    found = distinct([*zip(rows.columns, sizes, strict=True)], len(rows))
+    fars = rows.take(found.firsts)
+    return found.numbers, fars.rename_columns(["slot", "address", "naming"]).combine_chunks()
+
+
+def _contexts(world: World, given: pa.Table) -> pa.Table:
+    """Return the contexts with what rows need of them in numbers."""
+    vias = flat(given["via"]).dictionary_encode()
+    numbers = pa.array([world.vias.of(name) for name in vias.dictionary.to_pylist()], pa.int32())
+    rank = pc.index_in(given["observer_type"], value_set=pa.array(_RANKS))
+    led = pc.or_(
+        pc.not_equal(given["next_hop_type"], ""),
+        pc.invert(pc.is_in(given["traffic_path"], value_set=pa.array([0, 1], pa.int32()))),
+    )
+    says = [pc.not_equal(given[name], "").cast(pa.int32()) for name in LOCAL_HINTS]
+    hinted = same(0, len(given))
+    for bit, column in enumerate(says):
+        hinted = pc.add(hinted, pc.multiply(flat(column), pa.scalar(1 << bit, pa.int32())))
+    at_own = pc.not_equal(given["observer_type"], "gateway")
+    return pa.table({
+        **{name: given[name] for name in given.column_names},
+        "via_no": numbers.take(vias.indices),
+        "at_gateway": pc.is_in(given["observer_type"], value_set=pa.array(AT_GATEWAY)),
+        "rank": pc.fill_null(rank, FINEST_OF_ALL),
+        "led": led,
+        "hints": pc.if_else(flat(at_own), hinted, 0),
+    })  # fmt: skip
+
+
+def _identified(con: DuckDBPyConnection, given: Gathered, context: Any, party: Any) -> Any:  # noqa: ANN401 - Arrow
+    """Return the parties of local ends, the pod where its own agent saw it."""
+    if "node_agent" not in flat(given.contexts["observer_type"]).unique().to_pylist():
+        return party
+    numbered = given.contexts.append_column("context", counted(len(given.contexts)))
+    create(con, "contexts", numbered)
+    pods = con.sql(PODS.format("contexts", _UID, "context")).to_arrow_table()["pod"]
+    canon = con.sql(PODS.format("identities_known", "k8s_pod_uid", "party")).to_arrow_table()["pod"]
+    seen = flat(pods).take(context)
+    agrees = pc.or_(pc.equal(seen, 0), pc.equal(flat(canon).take(party), seen))
+    return pc.if_else(agrees, party, seen)
+
+
+def _local_hints(
+    world: World,
+    known: pa.Table,
+    contexts: pa.Table,
+    near: pa.Table,
+    party: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401 - Arrow
+    """Return the parties, completed by the record's own words, which never override it."""
+    silent, hints = flat(known["silent"]), flat(contexts["hints"])
+    both = pc.bit_wise_and(silent.take(party), hints.take(flat(near["context"])))
+    hinted = pc.indices_nonzero(both)
+    fields = tuple(LOCAL_HINTS.values())
+    return _hinted(
+        world, contexts, hinted, flat(near["context"]), party, tuple(LOCAL_HINTS), fields
+    )
+
+
+def _remote_hints(
+    world: World,
+    known: pa.Table,
+    contexts: pa.Table,
+    far: pa.Table,
+    party: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401 - Arrow
+    """Return the parties of remote ends, named as the record names those without a name."""
+    named = pc.and_(pc.greater(flat(far["naming"]), 0), flat(known["nameless"]).take(party))
+    hinted = pc.indices_nonzero(named)
+    naming = pc.subtract(flat(far["naming"]), pa.scalar(1, pa.int32()))
+    return _hinted(world, contexts, hinted, naming, party, ("dns_name",), ("dns_name",))
+
+
+def _hinted(
+    world: World,
+    contexts: pa.Table,
+    rows: Any,  # noqa: ANN401 - Arrow
+    context: Any,  # noqa: ANN401 - Arrow
+    party: Any,  # noqa: ANN401 - Arrow
+    columns: Sequence[str],
+    fields: Sequence[str],
+) -> Any:  # noqa: ANN401 - Arrow
+    """Return the parties with those of `rows` completed from their contexts."""
+    if not len(rows):
+        return party
+    of, who = context.take(rows), party.take(rows)
+    pairs = distinct([(who, len(world.parties)), (of, len(contexts))], len(rows))
+    said = contexts.select(columns).take(of.take(pairs.firsts)).to_pylist()
+    keys = list(world.parties)
+    completed = [
+        _completed(world.identities[keys[base]], fields, list(words.values()))
+        for base, words in zip(who.take(pairs.firsts).to_pylist(), said, strict=True)
+    ]
+    added = pa.array(world.add(completed), pa.int32()).take(pairs.numbers)
+    # Which of `rows` a row is, null if none.
+    place = pc.index_in(pc.cast(counted(len(party)), rows.type), value_set=rows)
+    return pc.coalesce(added.take(place), party)
 
 
 def _completed(identity: Identity, fields: Sequence[str], hints: Sequence[str]) -> Identity:
@@ -208,17 +208,86 @@ def _completed(identity: Identity, fields: Sequence[str], hints: Sequence[str]) 
     return msgspec.structs.replace(identity, **filled)
 
 
-def _number_gateways(con: DuckDBPyConnection, world: World) -> None:
-    """Add `via_no`, the number of the gateway that a context's flows were seen at."""
-    names = [name for (name,) in con.execute("SELECT DISTINCT via FROM contexts").fetchall()]
-    create(
-        con,
-        "vias",
-        {
-            "via": pa.array(names, pa.string()),
-            "via_no": pa.array([world.vias.of(name) for name in names], pa.int32()),
-        },
+def _nears(
+    con: DuckDBPyConnection,
+    world: World,
+    given: Gathered,
+    contexts: pa.Table,
+    near: pa.Table,
+    party: Any,  # noqa: ANN401 - Arrow
+    known: pa.Table,
+    located: pa.Table,
+) -> pa.Table:
+    slot, address, context = (flat(near[name]) for name in ("slot", "address", "context"))
+    of_party = {
+        name: flat(known[name]).take(party)
+        for name in ("place", "network", "cluster_no", "node", "end_no", "scope_no")
+    }
+    of_context = {
+        name: flat(contexts[name]).take(context)
+        for name in ("manner", "label", "at_gateway", "led", "rank", "via_no")
+    }
+    gateway = gateways_at(con, of_context["via_no"], slot, given.slots)
+    scope = flat(located["scope"]).take(address)
+    days = pa.array([slot.day for slot in given.slots], pa.date32()).dictionary_encode()
+    traits = distinct(
+        [
+            (days.indices.take(slot), len(days.dictionary)),
+            (of_context["manner"], len(contexts)),
+            (of_party["place"], len(world.places)),
+            (scope, len(SCOPES)),
+            (gateway, (pc.max(gateway).as_py() or 0) + 1),
+        ],
+        len(slot),
     )
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE contexts AS SELECT * FROM contexts JOIN vias USING (via)"
+    periods = pa.array([slot.period for slot in given.slots], pa.int32()).take(slot)
+    return pa.table({
+        "slot": slot, "address": address, "context": context, "party": party,
+        **of_party, **of_context, "scope": scope, "gateway": gateway, "period": periods,
+        "said": _said(party, address),
+        "station": _station(periods, of_party["end_no"], flat(located["bare"]).take(address)),
+        "class": traits.numbers,
+    })  # fmt: skip
+
+
+def _fars(
+    world: World,
+    given: Gathered,
+    far: pa.Table,
+    party: Any,  # noqa: ANN401 - Arrow
+    known: pa.Table,
+    located: pa.Table,
+) -> pa.Table:
+    slot, address = flat(far["slot"]), flat(far["address"])
+    of_party = {
+        name: flat(known[name]).take(party)
+        for name in ("place", "network", "cluster_no", "node", "end_no", "via", "account", "owned")
+    }
+    of_address = {
+        name: flat(located[name]).take(address) for name in ("scope", "family", "stretch", "bare")
+    }
+    traits = distinct(
+        [
+            (of_party["place"], len(world.places)),
+            (of_address["scope"], len(SCOPES)),
+            (of_address["family"], 8),
+        ],
+        len(slot),
     )
+    periods = pa.array([slot.period for slot in given.slots], pa.int32()).take(slot)
+    return pa.table({
+        "slot": slot, "address": address, "party": party, **of_party, **of_address,
+        "said": _said(party, address),
+        "station": _station(periods, of_party["end_no"], of_address["bare"]),
+        "class": traits.numbers,
+    })  # fmt: skip
+
+
+def _said(party: Any, address: Any) -> Any:  # noqa: ANN401 - Arrow
+    return pc.if_else(pc.greater(party, 0), party, pc.negate(address))
+
+
+def _station(period: Any, end: Any, bare: Any) -> Any:  # noqa: ANN401 - Arrow
+    """Return ends as sensors see them: a node's interface, a resource, else the bare address."""
+    place = pc.if_else(pc.greater(end, 0), end, pc.negate(bare)).cast(pa.int64())
+    return pc.add(pc.multiply(period.cast(pa.int64()), 1 << 33), pc.add(place, 1 << 32))

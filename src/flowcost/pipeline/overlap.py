@@ -60,6 +60,9 @@ class Overlap(Struct, frozen=True):
     findings: tuple[Finding, ...]
 
 
+NO_OVERLAP = Overlap(0, ())
+
+
 def formats_of(reports: Iterable[FileReport]) -> tuple[Format, ...]:
     """Return the formats of flow logs; of files that differ, the poorer one."""
     poorest: dict[str, tuple[bool, int]] = {}
@@ -95,6 +98,14 @@ def choose_logs(con: DuckDBPyConnection, formats: Mapping[datetime, Iterable[For
     )
     con.execute(f"CREATE OR REPLACE TEMP VIEW flows AS SELECT * FROM logged{where}")
     return Overlap(int(surplus), tuple(_less(con)))
+
+
+def may_overlap(formats: Mapping[datetime, Iterable[Format]]) -> bool:
+    """Return whether two flow logs have flows in one hour; `formats` as `choose_logs` takes them.
+
+    A file that is named by its flow log says so of all its flows.
+    """
+    return any(len({one.source for one in found}) > 1 for found in formats.values())
 
 
 def _less(con: DuckDBPyConnection) -> Iterable[Finding]:

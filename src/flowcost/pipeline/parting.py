@@ -4,8 +4,8 @@ Clusters and VPCs may share addresses (`resolve.plans`). Enters: what `gather` l
 address that was met means another thing in the observer's plans than elsewhere, it gets a number
 for them, so that the stages after this one keep its ends apart without knowing of plans. Leaves:
 
-- `gathered` and `addresses` with those numbers;
-- `parted`: such a number with the `cluster` and `vpc` plans that it is looked up in, "" where that
+- the rows and addresses with those numbers;
+- the table `parted`: such a number with the `cluster` and `vpc` plans that it is looked up in, "" where that
   plan does not have it, and `bare`: one number for all that a VPC's sensors see of the address,
   whether they know its clusters or not.
 
@@ -16,7 +16,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flowcost.pipeline.world import World
+import pyarrow as pa
+import pyarrow.compute as pc
+from msgspec.structs import replace
+
+from flowcost.pipeline.codes import counted, distinct, flat, packed
+from flowcost.pipeline.gather import Gathered
+from flowcost.pipeline.world import World, create
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -37,8 +43,7 @@ WHERE c.plan IS NOT NULL OR v.plan IS NOT NULL;
 
 CREATE OR REPLACE TEMP TABLE met_in AS
 SELECT number, context, cluster, vpc
-FROM (SELECT DISTINCT unnest([local, remote]) AS number, context FROM gathered)
-JOIN standing USING (context);
+FROM met_pairs JOIN standing USING (context);
 
 CREATE OR REPLACE TEMP TABLE holding AS
 WITH asked AS (
@@ -69,18 +74,10 @@ SELECT *, CASE WHEN vpc = '' THEN place
 FROM numbered
 """
 PART = """
-CREATE OR REPLACE TEMP TABLE met_in AS
-SELECT m.number, m.context, p.place
-FROM met_in m JOIN parted p USING (number, cluster, vpc);
-
-CREATE OR REPLACE TEMP TABLE gathered AS
-SELECT g.* REPLACE (coalesce(l.place, g.local) AS local, coalesce(r.place, g.remote) AS remote)
-FROM gathered g
-LEFT JOIN met_in l ON l.context = g.context AND l.number = g.local
-LEFT JOIN met_in r ON r.context = g.context AND r.number = g.remote;
-
-INSERT INTO addresses BY NAME
-SELECT a.address, p.place AS number FROM parted p JOIN addresses a USING (number)
+SELECT m.number, m.context, p.place FROM met_in m JOIN parted p USING (number, cluster, vpc)
+"""
+ADDED = """
+SELECT a.address FROM parted p JOIN addresses a USING (number) ORDER BY p.place
 """
 _THEN = "s.moment >= {0}.valid_from AND s.moment < {0}.valid_to"
 IDENTIFY = f"""
@@ -104,15 +101,42 @@ UPDATE located SET bare = p.bare FROM parted p WHERE p.place = located.address
 """
 
 
-def part(con: DuckDBPyConnection, world: World) -> None:
+def part(
+    con: DuckDBPyConnection, world: World, given: Gathered, rows: pa.Table
+) -> tuple[pa.Table, Gathered]:
     """Give shared addresses a number per plan that they were met in."""
     if not world.shares_addresses:
-        return
+        return rows, given
+    context = flat(rows["context"])
+    ends = {end: flat(rows[end]) for end in ("local", "remote")}
+    sizes = len(given.addresses), len(given.contexts)
+    number = pa.concat_arrays(list(ends.values()))
+    contexts = pa.concat_arrays([context, context])
+    pairs = distinct([(number, sizes[0]), (contexts, sizes[1])], len(number))
+    create(con, "met_pairs", {
+        "number": number.take(pairs.firsts), "context": contexts.take(pairs.firsts),
+    })  # fmt: skip
+    create(con, "addresses", {
+        "number": counted(sizes[0]), "address": given.addresses,
+    })  # fmt: skip
+    numbered = given.contexts.append_column("context", counted(sizes[1]))
+    create(con, "contexts", numbered)
     for statement in FIND.split(";"):
         con.execute(statement)
-    if con.execute("SELECT count(*) FROM parted").fetchall()[0][0]:
-        for statement in PART.split(";"):
-            con.execute(statement)
+    added = flat(con.sql(ADDED).to_arrow_table()["address"]).cast(pa.binary())
+    if not len(added):
+        return rows, given
+    known = con.sql(PART).to_arrow_table().combine_chunks()
+    keys = packed(
+        [(flat(known["number"]), sizes[0]), (flat(known["context"]), sizes[1])], len(known)
+    )[0]
+    places = flat(known["place"]).cast(pa.int32())
+    for end, column in ends.items():
+        asked = packed([(column, sizes[0]), (context, sizes[1])], len(column))[0]
+        found = places.take(pc.index_in(asked, value_set=keys))
+        place = rows.column_names.index(end)
+        rows = rows.set_column(place, end, pc.coalesce(found, column))
+    return rows, replace(given, addresses=pa.concat_arrays([given.addresses, added]))
 
 
 def identify(con: DuckDBPyConnection, world: World) -> None:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from flowcost.ledger import Input, Ledger, Partition
 from flowcost.model import Facts, Rate, Verdict
+from flowcost.pipeline.charges import Charges
 from flowcost.price.tiers import numerator
 from flowcost.schema import RATES
 
@@ -24,7 +25,7 @@ class Hour(Struct, frozen=True):
     """A partition, and its rows with the columns of `schema.CHARGES`."""
 
     partition: Partition
-    charges: pa.Table
+    charges: pa.Table | Charges
 
 
 class Dimensions(Struct, frozen=True):
@@ -50,19 +51,23 @@ def put_hours(
     changed = []
     for hour in hours:
         charges = hour.charges
-        ends = pa.chunked_array([*charges["local_id"].chunks, *charges["remote_id"].chunks])
+        ends = pa.concat_arrays([_ids(charges, f"{end}_id") for end in ("local", "remote")])
         contents = {
             "charges": charges,
             "identities": _named(dimensions.identities, "identity_id", ends),
-            "verdicts": _named(dimensions.verdicts, "verdict_id", charges["verdict_id"]),
-            "rates": _named(dimensions.rates, "rate_id", charges["rate_id"]),
+            "verdicts": _named(dimensions.verdicts, "verdict_id", _ids(charges, "verdict_id")),
+            "rates": _named(dimensions.rates, "rate_id", _ids(charges, "rate_id")),
         }
         if ledger.put(con, hour.partition, contents, inputs(hour.partition)):
             changed.append(hour.partition)
     return changed
 
 
-def _named(rows: pa.Table, name: str, ids: pa.ChunkedArray) -> pa.Table:
+def _ids(charges: pa.Table | Charges, name: str) -> pa.Array:
+    return charges[name].unique() if isinstance(charges, pa.Table) else charges.ids(name)
+
+
+def _named(rows: pa.Table, name: str, ids: pa.Array) -> pa.Table:
     """Return the rows whose id is among `ids`."""
     return rows.filter(pc.is_in(rows[name], ids.unique()))
 

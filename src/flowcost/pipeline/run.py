@@ -26,7 +26,8 @@ from flowcost.pipeline.columns import Columns
 from flowcost.pipeline.coverage import uncovered
 from flowcost.pipeline.hour import Engine, LayersOf, attribute_hour, attributing
 from flowcost.pipeline.log_hours import logs_of
-from flowcost.pipeline.overlap import choose_logs, formats_of
+from flowcost.pipeline.overlap import NO_OVERLAP, choose_logs, formats_of, may_overlap
+from flowcost.pipeline.pieces import partials, related
 from flowcost.pipeline.reading import Embedded, Reader
 from flowcost.pipeline.resolved import Resolved
 from flowcost.pipeline.run_findings import merged, settled, too_late
@@ -280,11 +281,19 @@ def _alone(
     rates: RateBook,
 ) -> Attributed:
     """Attribute hours of flow logs."""
-    _flows(con, work, hours)
     formats = {hour: formats_of(one.report for one in work.hours[hour]) for hour in hours}
-    overlap = choose_logs(con, formats)
-    provider = work.settings.assume_provider
-    done = attribute(con, world, rates, work.ledger, work.inputs, assume_provider=provider)
+    provider, overlap = work.settings.assume_provider, NO_OVERLAP
+    if may_overlap(formats):
+        _flows(con, work, hours)
+        overlap = choose_logs(con, formats)
+    if overlap.bytes:
+        flows = related(con, "flows")
+    else:
+        entries = {entry.key: entry for hour in hours for entry in work.hours[hour]}
+        flows = partials(work.shelf.live(entries.values()), hours)
+    done = attribute(
+        con, world, rates, work.ledger, work.inputs, assume_provider=provider, flows=flows
+    )
     return done.beside(overlap)
 
 

@@ -1,149 +1,225 @@
 """Which way out: what two ends are to each other, and through which gateway they meet.
 
-Enters: what `observe` leaves. Leaves a table `observations`, one row per row of `met`, with the
-gateway (`via`, `account`), the Service that was dialed (`answers`), and `combination`: everything
-a verdict can depend on, packed into one integer, so equal integers are equal facts.
+Enters: what `observe` leaves. Leaves the rows with the gateway (`via`, `account`), the Service that was
+dialed (`answers`), whether the sensor knows the way (`led`), and `combination`: the number of
+everything a verdict can depend on, of which `combinations` has each once.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from msgspec import Struct
 
 from flowcost.model import GatewayKind
-from flowcost.pipeline.world import GATEWAY_KINDS, World
+from flowcost.pipeline.codes import counted, distinct, flat, packed, same, slices, united
+from flowcost.pipeline.observe import Met
+from flowcost.pipeline.parties import aligned, gateways, gateways_at, moments
+from flowcost.pipeline.world import GATEWAY_KINDS, create
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 # The route that holds: longest prefix has won, so one block per (route table, stretch).
 ROUTE = """
-CREATE OR REPLACE TEMP TABLE routed AS
-WITH asked AS (
-    SELECT DISTINCT n.scope_no, f.stretch
-    FROM met m JOIN nears n USING (near) JOIN fars f USING (far)
-    WHERE n.scope_no > 0 AND n.via = 0
-),
+WITH asked AS (SELECT DISTINCT scope_no, stretch FROM routes_asked),
 starts AS (SELECT a.*, t.first AS start FROM asked a JOIN route_bounds t USING (stretch)),
 blocks AS (SELECT DISTINCT scope_no, first, last FROM routes),
 found AS (
     SELECT s.scope_no, s.stretch, b.first FROM starts s
     ASOF JOIN blocks b ON s.scope_no = b.scope_no AND s.start >= b.first
     WHERE s.start <= b.last
+),
+routed AS (
+    SELECT f.scope_no, f.stretch, r.kind, r.via, r.valid_from, r.valid_to
+    FROM found f JOIN routes r ON r.scope_no = f.scope_no AND r.first = f.first
 )
-SELECT f.scope_no, f.stretch, r.kind, r.via, r.valid_from, r.valid_to
-FROM found f JOIN routes r ON r.scope_no = f.scope_no AND r.first = f.first
+SELECT coalesce(r.kind, {unknown})::INTEGER AS kind, coalesce(r.via, 0)::INTEGER AS via
+FROM routes_asked a
+LEFT JOIN routed r ON r.scope_no = a.scope_no AND r.stretch = a.stretch
+    AND a.moment >= r.valid_from AND a.moment < r.valid_to
+ORDER BY a.asked
 """
 
 # The backend's node never sees what was dialed. Where all that one end sent to another in an hour
 # was dialed through one Service, the answers belong to that Service too.
-ANSWER = """
-CREATE OR REPLACE TEMP TABLE answered AS
-WITH asked AS (
-    SELECT n.period, n.address AS local, f.address AS remote, coalesce(o.name, s.name) AS name
-    FROM met m
-    JOIN nears n USING (near)
-    JOIN fars f USING (far)
-    JOIN contexts c USING (context)
-    LEFT JOIN services o ON o.cluster <> '' AND o.cluster = c.cluster
-        AND o.address = c.dialed_address
-        AND n.moment >= o.valid_from AND n.moment < o.valid_to
-    LEFT JOIN services s ON s.cluster = '' AND s.address = c.dialed_address
-        AND n.moment >= s.valid_from AND n.moment < s.valid_to
-    WHERE n.initiator = 'local' AND EXISTS (FROM contexts WHERE dialed_address IS NOT NULL)
+DIALED = """
+WITH named AS (
+    SELECT d.asked, coalesce(o.name, s.name, 0) AS name
+    FROM dialed d
+    LEFT JOIN services o ON o.cluster <> '' AND o.cluster = d.cluster AND o.address = d.address
+        AND d.moment >= o.valid_from AND d.moment < o.valid_to
+    LEFT JOIN services s ON s.cluster = '' AND s.address = d.address
+        AND d.moment >= s.valid_from AND d.moment < s.valid_to
 )
-SELECT period, remote AS local, local AS remote, min(name) AS name
-FROM asked GROUP BY ALL
-HAVING count(*) = count(name) AND min(name) = max(name)
+SELECT (CASE WHEN min(name) = max(name) THEN min(name) ELSE 0 END)::INTEGER AS name
+FROM named GROUP BY asked ORDER BY asked
 """
-_NO_WAY = ", ".join(
-    str(GATEWAY_KINDS.index(kind)) for kind in (GatewayKind.UNKNOWN, GatewayKind.NONE)
-)
-_ANSWERED = """LEFT JOIN answered a ON n.initiator = 'remote' AND a.period = n.period
-        AND a.local = n.address AND a.remote = f.address"""
-# `vpc` is a position in `decide.VPC`: same, other, unknown.
-OBSERVE = """
-CREATE OR REPLACE TEMP TABLE observations AS
-WITH ways AS (
-    SELECT m.near, m.far, m.bytes, m.packets, n.at_gateway, n.led, n.moment, n.network,
-           n.class AS near_class, f.class AS far_class, f.via_account,
-           CASE WHEN n.network > 0 AND f.network > 0
-                THEN CASE WHEN n.network = f.network THEN 0 ELSE 1 END
-                WHEN n.cluster_no > 0 AND n.cluster_no = f.cluster_no THEN 0
-                ELSE 2 END AS vpc,
-           n.node > 0 AND n.node = f.node AS on_one_node,
-           CASE WHEN n.via > 0 THEN n.via WHEN f.via > 0 THEN f.via
-                ELSE coalesce(r.via, 0) END AS via,
-           coalesce(r.kind, {unknown}) AS routed, {answers} AS answers
-    FROM met m
-    JOIN nears n USING (near)
-    JOIN fars f USING (far)
-    LEFT JOIN routed r ON n.via = 0 AND r.scope_no = n.scope_no AND r.stretch = f.stretch
-        AND n.moment >= r.valid_from AND n.moment < r.valid_to
-    {answered}
-)
-SELECT w.near, w.far, w.at_gateway, w.via, w.answers, coalesce(g.account, w.via_account) AS account,
-       w.led OR w.via > 0 OR w.routed NOT IN ({no_way}) AS led,
-       (((((w.near_class::BIGINT * {far_classes} + w.far_class) * 3 + w.vpc) * 2
-           + w.on_one_node::INTEGER) * {kinds} + w.routed) * 2
-           + (g.network > 0 AND w.network > 0 AND g.network <> w.network IS TRUE)::INTEGER)
-           * {places} + coalesce(g.place + 1, 0) AS combination,
-       w.bytes, w.packets
-FROM ways w
-LEFT JOIN gateways g ON g.via = w.via AND w.moment >= g.valid_from AND w.moment < g.valid_to
-"""
+ANSWERED = "SELECT key, min(name) AS name FROM said GROUP BY key HAVING min(name) = max(name)"
+
+UNKNOWN = GATEWAY_KINDS.index(GatewayKind.UNKNOWN)
+_NO_WAY = pa.array([UNKNOWN, GATEWAY_KINDS.index(GatewayKind.NONE)], pa.int32())
+SAME, OTHER, UNSAID = range(3)  # how two VPCs relate; positions in `decide.VPC`
 
 
-class Radix(Struct, frozen=True):
-    """How many values each part of a combination can have."""
+class Ways(Struct, frozen=True):
+    """What rows refer to: `combinations` of classes of both ends and what lies between them."""
 
-    far_classes: int
-    places: int
-
-
-class Parts(Struct, frozen=True):
-    """The parts of a combination; `gateway_place` is -1 where no gateway is known."""
-
-    near_class: int
-    far_class: int
-    vpc: int
-    on_one_node: bool
-    routed: GatewayKind
-    gateway_elsewhere: bool
-    gateway_place: int
+    combinations: pa.Table
+    gateways: pa.Table
 
 
-def unpack(combination: int, radix: Radix) -> Parts:
-    """Return the parts of a combination."""
-    combination, place = divmod(combination, radix.places)
-    combination, elsewhere = divmod(combination, 2)
-    combination, routed = divmod(combination, len(GATEWAY_KINDS))
-    combination, on_one_node = divmod(combination, 2)
-    combination, vpc = divmod(combination, 3)
-    near_class, far_class = divmod(combination, radix.far_classes)
-    return Parts(
-        near_class, far_class, vpc, bool(on_one_node), GATEWAY_KINDS[routed], bool(elsewhere),
-        place - 1,
-    )  # fmt: skip
+def find_ways(con: DuckDBPyConnection, met: Met, rows: pa.Table) -> tuple[pa.Table, Ways]:
+    """Return the way of each row."""
+    known = gateways(con)
+    rows = rows.append_column("answers", _answers(con, met, flat(rows["near"]), flat(rows["far"])))
+    parts = [_found(con, met, known, part) for part in slices(rows)]
+    if not parts:
+        parts = [_found(con, met, known, rows)]
+    found, combinations = united(parts, "combination")
+    return found, Ways(combinations, known)
 
 
-def find_ways(con: DuckDBPyConnection, world: World) -> Radix:
-    """Create the table `observations`; return how its combinations are packed."""
-    con.execute(ROUTE)
-    con.execute(ANSWER)
-    answered = con.execute("SELECT count(*) FROM answered").fetchall()[0][0]
-    classes = con.execute("SELECT count(*) FROM fars_classes").fetchall()[0][0]
-    radix = Radix(far_classes=classes, places=len(world.places) + 1)
-    con.execute(
-        OBSERVE.format(
-            unknown=GATEWAY_KINDS.index(GatewayKind.UNKNOWN),
-            no_way=_NO_WAY,
-            answers="coalesce(a.name, 0)" if answered else "0",
-            answered=_ANSWERED if answered else "",
-            kinds=len(GATEWAY_KINDS),
-            far_classes=radix.far_classes,
-            places=radix.places,
-        )
+def _found(
+    con: DuckDBPyConnection, met: Met, known: pa.Table, rows: pa.Table
+) -> tuple[pa.Table, pa.Table]:
+    """Return rows with their ways, and the combinations."""
+    near, far = flat(rows["near"]), flat(rows["far"])
+    count = len(near)
+
+    def of_near(name: str) -> Any:  # noqa: ANN401 - Arrow
+        return flat(met.nears[name]).take(near)
+
+    def of_far(name: str) -> Any:  # noqa: ANN401 - Arrow
+        return flat(met.fars[name]).take(far)
+
+    network, slot = of_near("network"), of_near("slot")
+    vpc = _relation(network, of_far("network"), of_near("cluster_no"), of_far("cluster_no"))
+    node = of_near("node")
+    on_one_node = pc.and_(pc.greater(node, 0), pc.equal(node, of_far("node")))
+    routed, through = _routes(con, met, of_near("via_no"), of_near("scope_no"), slot,
+                              of_far("stretch"))  # fmt: skip
+    via = through
+    for end in (of_far("via"), of_near("via_no")):
+        via = pc.if_else(pc.greater(end, 0), end, via)
+    gateway = gateways_at(con, via, slot, met.given.slots)
+    its = {name: flat(known[name]).take(gateway) for name in ("account", "network", "place")}
+    # A flow to an endpoint that no gateway is known of is charged to the endpoint's account.
+    payer = pc.if_else(pc.greater(of_far("via"), 0), of_far("account"), 0)
+    elsewhere = pc.and_(
+        pc.and_(pc.greater(its["network"], 0), pc.greater(network, 0)),
+        pc.not_equal(its["network"], network),
     )
-    return radix
+    led = pc.or_(
+        pc.or_(of_near("led"), pc.greater(via, 0)),
+        pc.invert(pc.is_in(routed, value_set=_NO_WAY)),
+    )
+    parts = {
+        "near_class": of_near("class"),
+        "far_class": of_far("class"),
+        "vpc": vpc,
+        "on_one_node": on_one_node.cast(pa.int32()),
+        "routed": routed,
+        "elsewhere": elsewhere.cast(pa.int32()),
+        "gateway_place": its["place"],
+    }
+    facts = distinct(
+        [
+            *(_sized(parts[name]) for name in ("near_class", "far_class")),
+            (vpc, 3),
+            (parts["on_one_node"], 2),
+            (routed, len(GATEWAY_KINDS)),
+            (parts["elsewhere"], 2),
+            _sized(pc.add(its["place"], 1)),
+        ],
+        count,
+    )
+    found = pa.table({
+        **{name: rows[name] for name in rows.column_names},
+        "via": via,
+        "account": pc.if_else(pc.greater(gateway, 0), its["account"], payer),
+        "led": led,
+        "combination": facts.numbers,
+    })  # fmt: skip
+    return found, pa.table(parts).take(facts.firsts)
+
+
+def _sized(column: Any) -> tuple[Any, int]:  # noqa: ANN401 - Arrow
+    return column, (pc.max(column).as_py() or 0) + 1
+
+
+def _relation(network: Any, other: Any, cluster: Any, its: Any) -> Any:  # noqa: ANN401 - Arrow
+    in_one = pc.and_(pc.greater(cluster, 0), pc.equal(cluster, its))
+    placed = pc.and_(pc.greater(network, 0), pc.greater(other, 0))
+    told = pc.if_else(pc.equal(network, other), pa.scalar(SAME), pa.scalar(OTHER))
+    guess = pc.if_else(in_one, pa.scalar(SAME), pa.scalar(UNSAID))
+    return pc.if_else(placed, told, guess).cast(pa.int32())
+
+
+def _routes(
+    con: DuckDBPyConnection,
+    met: Met,
+    via: Any,
+    scope: Any,
+    slot: Any,
+    stretch: Any,  # noqa: ANN401
+) -> tuple[Any, Any]:
+    """Return the kind and gateway of each row's route; a gateway's own rows need none."""
+    count = len(slot)
+    need = pc.and_(pc.equal(via, 0), pc.greater(scope, 0))
+    rows = pc.indices_nonzero(need)
+    if not len(rows):
+        return same(UNKNOWN, count), same(0, count)
+    scope = pc.if_else(need, scope, 0)
+    slots = met.given.slots
+    asked = distinct([_sized(scope), _sized(stretch), (slot, len(slots))], count)
+    create(con, "routes_asked", {
+        "asked": counted(asked.size),
+        "scope_no": scope.take(asked.firsts),
+        "stretch": stretch.take(asked.firsts),
+        "moment": moments(slots).take(slot.take(asked.firsts)),
+    })  # fmt: skip
+    found = aligned(con, ROUTE.format(unknown=UNKNOWN), asked.size)
+    return flat(found["kind"]).take(asked.numbers), flat(found["via"]).take(asked.numbers)
+
+
+def _answers(con: DuckDBPyConnection, met: Met, near: Any, far: Any) -> Any:  # noqa: ANN401 - Arrow
+    """Return the Service that the local end answers for in each row, 0 if none is known."""
+    count, contexts, slots = len(near), met.given.contexts, met.given.slots
+    dialed = flat(contexts["dialed_address"])
+    if dialed.null_count == len(dialed):
+        return same(0, count)
+    nears = met.nears
+    asked = distinct(
+        [(flat(nears["context"]), len(contexts)), (flat(nears["slot"]), len(slots))], len(nears)
+    )
+    firsts = nears.take(asked.firsts)
+    create(con, "dialed", {
+        "asked": counted(asked.size),
+        "cluster": flat(contexts["cluster"]).take(flat(firsts["context"])),
+        "address": dialed.take(flat(firsts["context"])),
+        "moment": moments(slots).take(flat(firsts["slot"])),
+    })  # fmt: skip
+    names = flat(aligned(con, DIALED, asked.size)["name"]).take(asked.numbers)
+    opener = flat(contexts["initiator"]).take(flat(nears["context"])).take(near)
+    period, local = (flat(nears[name]).take(near) for name in ("period", "address"))
+    remote = flat(met.fars["address"]).take(far)
+    sizes = len(met.given.periods), len(met.given.addresses), len(met.given.addresses)
+    both = packed(
+        [
+            (pa.concat_arrays([one, other]), size)
+            for one, other, size in zip(
+                (period, local, remote), (period, remote, local), sizes, strict=True
+            )
+        ],
+        2 * count,
+    )[0]
+    sent = pa.table({"key": both.slice(count), "name": names.take(near)})
+    create(con, "said", sent.filter(pc.equal(opener, "local")))
+    known = con.sql(ANSWERED).to_arrow_table().combine_chunks()
+    answered = flat(known["name"]).take(
+        pc.index_in(both.slice(0, count), value_set=flat(known["key"]))
+    )
+    return pc.if_else(pc.equal(opener, "remote"), pc.fill_null(answered, 0), 0)
