@@ -19,6 +19,7 @@ from flowcost.pipeline.gather import gather
 from flowcost.pipeline.observe import meet, observe
 from flowcost.pipeline.parting import part
 from flowcost.pipeline.pieces import related
+from flowcost.pipeline.resolved import resolved
 from flowcost.pipeline.run import Settings, run
 from flowcost.pipeline.world import World
 from flowcost.price import list_book
@@ -129,7 +130,7 @@ def observed(con, resolution, seen) -> World:
         for number, ((words, _), local, remote, minute) in enumerate(seen)
     ]
     con.register("flows", flow_table(rows))
-    world = World(con, resolution)
+    world = World(con, columns_of(resolution))
     rows, gathered = gather(con, related(con, "flows"))
     rows, gathered = part(con, world, gathered, rows)
     rows, nears, fars = meet(gathered, rows)

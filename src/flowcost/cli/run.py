@@ -22,6 +22,7 @@ from flowcost.model import Finding
 from flowcost.pipeline import kept
 from flowcost.pipeline.flow_logs import located, reader_of
 from flowcost.pipeline.hour import LayersOf, layers_beside
+from flowcost.pipeline.memory import frugal
 from flowcost.pipeline.run import Progress, Ran, Settings, run
 from flowcost.price import list_book
 from flowcost.resolve import Layer, inventory
@@ -128,6 +129,7 @@ def command(
     again: bool,
 ) -> None:
     """Read flow logs, attribute and price them into the ledger, and say what to look at first."""
+    frugal()
     ledger = Ledger.open(ledger_path, create=True)
     known = kept.resolve(inventory_path, kept.folder_of(ledger.root))
     settings = Settings(

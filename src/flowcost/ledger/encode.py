@@ -114,6 +114,8 @@ def _one(column: Any) -> Any:  # noqa: ANN401 - Arrow
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     if isinstance(column, pa.ChunkedArray):
+        if column.num_chunks == 1:  # as it is, so that shared positions are seen to be
+            return column.chunk(0)
         if pa.types.is_dictionary(column.type):
             column = column.unify_dictionaries()
         column = column.combine_chunks()

@@ -78,7 +78,7 @@ def replaced(column: Any, places: Any, values: Any) -> Any:  # noqa: ANN401 - Ar
 
 
 def by(digits: Sequence[Digits]) -> Any:  # noqa: ANN401 - Arrow
-    """Return the positions of rows ordered by several columns of numbers, equal ones as they are."""
+    """Return the positions of rows ordered by columns of numbers, equal ones as they are."""
     import pyarrow.compute as pc  # noqa: PLC0415 - heavy
 
     return pc.array_sort_indices(packed(digits, len(digits[0][0])))
@@ -89,6 +89,8 @@ def ranks(column: Any) -> Digits:  # noqa: ANN401 - Arrow
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.compute as pc  # noqa: PLC0415
 
+    if isinstance(column, pa.ChunkedArray) and column.num_chunks == 1:
+        column = column.chunk(0)
     if isinstance(column, pa.ChunkedArray):
         if pa.types.is_dictionary(column.type):
             column = column.unify_dictionaries()

@@ -36,14 +36,16 @@ class Distinct(Struct, frozen=True):
 
 
 def flat(column: Any) -> Any:  # noqa: ANN401 - Arrow
-    """Return a column as one array."""
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    """Return a column as one array; one that is one already is not copied."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def coded(column: Any) -> Digits:  # noqa: ANN401 - Arrow
     """Return a column of any type as numbers of its distinct values; null is one of them."""
     if isinstance(column, pa.ChunkedArray):
-        column = flat(column.unify_dictionaries())
+        column = flat(column if column.num_chunks == 1 else column.unify_dictionaries())
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     numbers, size = column.indices.cast(pa.int32()), len(column.dictionary)
@@ -119,7 +121,7 @@ def united(parts: Sequence[tuple[pa.Table, pa.Table]], name: str) -> tuple[pa.Ta
 
 
 def counted(rows: int) -> Any:  # noqa: ANN401 - Arrow
-    """Return 0, 1, 2 …"""
+    """Return 0, 1, 2 and so on."""
     return pc.subtract(pc.cumulative_sum(same(1, rows)), 1)
 
 

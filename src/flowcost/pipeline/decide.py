@@ -28,9 +28,10 @@ from flowcost.model import (
     VpcRelation,
 )
 from flowcost.pipeline.codes import coded, distinct, flat
+from flowcost.pipeline.numbering import Place
 from flowcost.pipeline.observe import Met
 from flowcost.pipeline.ways import Ways
-from flowcost.pipeline.world import GATEWAY_KINDS, SCOPES, Place, World, identity_at
+from flowcost.pipeline.world import GATEWAY_KINDS, SCOPES, World, identity_at
 from flowcost.price.tiers import numerator as rate_numerator
 
 # By `ways`' numbers.

@@ -30,22 +30,17 @@ if TYPE_CHECKING:
 
 MANNER = ("direction", "at_gateway", "traffic_path", "next_hop_type", "next_hop_az_id")
 LABEL = ("tenant", "cluster", "initiator", "dialed_address", "observer_type", "source")
+# Records may complete an identity where it is silent: column of a flow -> field of the identity.
+LOCAL_HINTS = {
+    "account": "cloud_account_id",
+    "region": "cloud_region",
+    "az_id": "cloud_availability_zone",
+    "vpc_id": "cloud_vpc_id",
+    "subnet_id": "cloud_subnet_id",
+}
 AT_GATEWAY = ("gateway", "tgw_attachment")  # observer types
 _HOUR_US = 3_600_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-# Addresses and hours in which an identity changes; empty in most runs.
-CHANGES = """
-SELECT DISTINCT address FROM (FROM hosts UNION ALL SELECT * EXCLUDE (plan) FROM plan_hosts)
-WHERE valid_from <> date_trunc('hour', valid_from) OR valid_to <> date_trunc('hour', valid_to)
-"""
-CHANGING_HOURS = """
-SELECT DISTINCT date_trunc('hour', edge) AS hour FROM (
-    SELECT unnest([valid_from, valid_to]) AS edge FROM ranges
-    UNION ALL SELECT unnest([valid_from, valid_to]) FROM plan_ranges
-    UNION ALL SELECT unnest([valid_from, valid_to]) FROM services
-) WHERE edge <> date_trunc('hour', edge)
-"""
 
 
 class Slot(Struct, frozen=True):
@@ -158,8 +153,8 @@ class _Changes:
     """When a moment is not its hour."""
 
     def __init__(self, con: DuckDBPyConnection) -> None:
-        self._moving = flat(con.sql(CHANGES).to_arrow_table()["address"]).cast(pa.binary())
-        edges = flat(con.sql(CHANGING_HOURS).to_arrow_table()["hour"])
+        self._moving = flat(con.sql("FROM changing").to_arrow_table()["address"]).cast(pa.binary())
+        edges = flat(con.sql("FROM changing_hours").to_arrow_table()["hour"])
         self._hours = pc.multiply(hour_of(edges), _HOUR_US)
 
     def moments(self, starts: Any, *ends: pa.DictionaryArray) -> Any:  # noqa: ANN401 - Arrow
@@ -175,7 +170,7 @@ class _Changes:
 
 
 def _end(column: Any) -> pa.DictionaryArray:  # noqa: ANN401 - Arrow
-    column = flat(column.unify_dictionaries())
+    column = flat(column if column.num_chunks == 1 else column.unify_dictionaries())
     return (
         column
         if pa.types.is_dictionary(column.type)

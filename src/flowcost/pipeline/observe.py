@@ -12,34 +12,22 @@ is its address: `said` is minus the address's number then, else the party.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from flowcost.model import Identity
 from flowcost.pipeline.codes import counted, distinct, flat, same, summed
 from flowcost.pipeline.ends import resolve
-from flowcost.pipeline.gather import AT_GATEWAY, Gathered
-from flowcost.pipeline.parties import LOCAL_HINTS, gateways_at, parties
-from flowcost.pipeline.world import SCOPES, World, create
+from flowcost.pipeline.gather import AT_GATEWAY, LOCAL_HINTS, Gathered
+from flowcost.pipeline.hints import identified, local_hints, remote_hints
+from flowcost.pipeline.parties import gateways_at, parties
+from flowcost.pipeline.world import SCOPES, World
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# A node agent knows the pod by its cgroup; the address may have belonged to another pod. Of the
-# identities of one pod the first by id stands for it.
-PODS = """
-WITH uids AS (
-    SELECT k8s_pod_uid AS uid, arg_min(party, identity_id) AS party
-    FROM identities_known WHERE k8s_pod_uid <> '' GROUP BY ALL
-)
-SELECT coalesce(u.party, 0) AS pod FROM {0} k LEFT JOIN uids u ON u.uid = {1} ORDER BY k.{2}
-"""
-_UID = "CASE WHEN observer_type = 'node_agent' THEN local_uid ELSE '' END"
 _RANKS = ("node_agent", "interface")
 FINEST_OF_ALL = 2  # rank of every other sensor
 
@@ -73,17 +61,39 @@ def observe(
     found = resolve(con, world, given, asked)
     local = found.party.take(found.number.slice(0, len(nears)))
     remote = found.party.take(found.number.slice(len(nears)))
-    known = parties(con)
-    local = _identified(con, given, flat(nears["context"]), local)
-    local = _local_hints(world, known, contexts, nears, local)
-    remote = _remote_hints(world, known, contexts, fars, remote)
-    known = parties(con)
+    local = identified(con, given.contexts, flat(nears["context"]), local)
+    silent = parties(con)
+    local = local_hints(world, silent, contexts, nears, local)
+    remote = remote_hints(world, silent, contexts, fars, remote)
+    known = _Known(con, world, given, parties(con), found.located)
     return Met(
-        nears=_nears(con, world, given, contexts, nears, local, known, found.located),
-        fars=_fars(world, given, fars, remote, known, found.located),
-        parties=known,
+        nears=_nears(known, contexts, nears, local),
+        fars=_fars(known, fars, remote),
+        parties=known.parties,
         given=given,
     )
+
+
+class _Known(Struct, frozen=True):
+    """What ends are described from."""
+
+    con: Any
+    world: World
+    given: Gathered
+    parties: pa.Table
+    located: pa.Table
+
+    def of_party(self, party: Any, *names: str) -> dict[str, Any]:  # noqa: ANN401 - Arrow
+        """Return columns of parties."""
+        return {name: flat(self.parties[name]).take(party) for name in names}
+
+    def of_address(self, address: Any, *names: str) -> dict[str, Any]:  # noqa: ANN401 - Arrow
+        """Return columns of addresses."""
+        return {name: flat(self.located[name]).take(address) for name in names}
+
+    def periods(self, slot: Any) -> Any:  # noqa: ANN401 - Arrow
+        """Return the periods of slots."""
+        return pa.array([one.period for one in self.given.slots], pa.int32()).take(slot)
 
 
 def _near(given: Gathered, rows: pa.Table) -> tuple[Any, pa.Table]:
@@ -131,154 +141,55 @@ def _contexts(world: World, given: pa.Table) -> pa.Table:
     })  # fmt: skip
 
 
-def _identified(con: DuckDBPyConnection, given: Gathered, context: Any, party: Any) -> Any:  # noqa: ANN401 - Arrow
-    """Return the parties of local ends, the pod where its own agent saw it."""
-    if "node_agent" not in flat(given.contexts["observer_type"]).unique().to_pylist():
-        return party
-    numbered = given.contexts.append_column("context", counted(len(given.contexts)))
-    create(con, "contexts", numbered)
-    pods = con.sql(PODS.format("contexts", _UID, "context")).to_arrow_table()["pod"]
-    canon = con.sql(PODS.format("identities_known", "k8s_pod_uid", "party")).to_arrow_table()["pod"]
-    seen = flat(pods).take(context)
-    agrees = pc.or_(pc.equal(seen, 0), pc.equal(flat(canon).take(party), seen))
-    return pc.if_else(agrees, party, seen)
-
-
-def _local_hints(
-    world: World,
-    known: pa.Table,
-    contexts: pa.Table,
-    near: pa.Table,
-    party: Any,  # noqa: ANN401
-) -> Any:  # noqa: ANN401 - Arrow
-    """Return the parties, completed by the record's own words, which never override it."""
-    silent, hints = flat(known["silent"]), flat(contexts["hints"])
-    both = pc.bit_wise_and(silent.take(party), hints.take(flat(near["context"])))
-    hinted = pc.indices_nonzero(both)
-    fields = tuple(LOCAL_HINTS.values())
-    return _hinted(
-        world, contexts, hinted, flat(near["context"]), party, tuple(LOCAL_HINTS), fields
-    )
-
-
-def _remote_hints(
-    world: World,
-    known: pa.Table,
-    contexts: pa.Table,
-    far: pa.Table,
-    party: Any,  # noqa: ANN401
-) -> Any:  # noqa: ANN401 - Arrow
-    """Return the parties of remote ends, named as the record names those without a name."""
-    named = pc.and_(pc.greater(flat(far["naming"]), 0), flat(known["nameless"]).take(party))
-    hinted = pc.indices_nonzero(named)
-    naming = pc.subtract(flat(far["naming"]), pa.scalar(1, pa.int32()))
-    return _hinted(world, contexts, hinted, naming, party, ("dns_name",), ("dns_name",))
-
-
-def _hinted(
-    world: World,
-    contexts: pa.Table,
-    rows: Any,  # noqa: ANN401 - Arrow
-    context: Any,  # noqa: ANN401 - Arrow
-    party: Any,  # noqa: ANN401 - Arrow
-    columns: Sequence[str],
-    fields: Sequence[str],
-) -> Any:  # noqa: ANN401 - Arrow
-    """Return the parties with those of `rows` completed from their contexts."""
-    if not len(rows):
-        return party
-    of, who = context.take(rows), party.take(rows)
-    pairs = distinct([(who, len(world.parties)), (of, len(contexts))], len(rows))
-    said = contexts.select(columns).take(of.take(pairs.firsts)).to_pylist()
-    keys = list(world.parties)
-    completed = [
-        _completed(world.identities[keys[base]], fields, list(words.values()))
-        for base, words in zip(who.take(pairs.firsts).to_pylist(), said, strict=True)
-    ]
-    added = pa.array(world.add(completed), pa.int32()).take(pairs.numbers)
-    # Which of `rows` a row is, null if none.
-    place = pc.index_in(pc.cast(counted(len(party)), rows.type), value_set=rows)
-    return pc.coalesce(added.take(place), party)
-
-
-def _completed(identity: Identity, fields: Sequence[str], hints: Sequence[str]) -> Identity:
-    filled = {
-        field: getattr(identity, field) or hint for field, hint in zip(fields, hints, strict=True)
-    }
-    return msgspec.structs.replace(identity, **filled)
-
-
-def _nears(
-    con: DuckDBPyConnection,
-    world: World,
-    given: Gathered,
-    contexts: pa.Table,
-    near: pa.Table,
-    party: Any,  # noqa: ANN401 - Arrow
-    known: pa.Table,
-    located: pa.Table,
-) -> pa.Table:
+def _nears(known: _Known, contexts: pa.Table, near: pa.Table, party: Any) -> pa.Table:  # noqa: ANN401
     slot, address, context = (flat(near[name]) for name in ("slot", "address", "context"))
-    of_party = {
-        name: flat(known[name]).take(party)
-        for name in ("place", "network", "cluster_no", "node", "end_no", "scope_no")
-    }
+    slots = known.given.slots
+    of_party = known.of_party(party, "place", "network", "cluster_no", "node", "end_no", "scope_no")
+    of_address = known.of_address(address, "scope", "bare")
     of_context = {
         name: flat(contexts[name]).take(context)
         for name in ("manner", "label", "at_gateway", "led", "rank", "via_no")
     }
-    gateway = gateways_at(con, of_context["via_no"], slot, given.slots)
-    scope = flat(located["scope"]).take(address)
-    days = pa.array([slot.day for slot in given.slots], pa.date32()).dictionary_encode()
+    gateway = gateways_at(known.con, of_context["via_no"], slot, slots)
+    days = pa.array([one.day for one in slots], pa.date32()).dictionary_encode()
     traits = distinct(
         [
             (days.indices.take(slot), len(days.dictionary)),
             (of_context["manner"], len(contexts)),
-            (of_party["place"], len(world.places)),
-            (scope, len(SCOPES)),
+            (of_party["place"], len(known.world.places)),
+            (of_address["scope"], len(SCOPES)),
             (gateway, (pc.max(gateway).as_py() or 0) + 1),
         ],
         len(slot),
     )
-    periods = pa.array([slot.period for slot in given.slots], pa.int32()).take(slot)
+    periods = known.periods(slot)
     return pa.table({
         "slot": slot, "address": address, "context": context, "party": party,
-        **of_party, **of_context, "scope": scope, "gateway": gateway, "period": periods,
-        "said": _said(party, address),
-        "station": _station(periods, of_party["end_no"], flat(located["bare"]).take(address)),
+        **of_party, **of_context, "scope": of_address["scope"],
+        "gateway": gateway, "period": periods, "said": _said(party, address),
+        "station": _station(periods, of_party["end_no"], of_address["bare"]),
         "class": traits.numbers,
     })  # fmt: skip
 
 
-def _fars(
-    world: World,
-    given: Gathered,
-    far: pa.Table,
-    party: Any,  # noqa: ANN401 - Arrow
-    known: pa.Table,
-    located: pa.Table,
-) -> pa.Table:
+def _fars(known: _Known, far: pa.Table, party: Any) -> pa.Table:  # noqa: ANN401 - Arrow
     slot, address = flat(far["slot"]), flat(far["address"])
-    of_party = {
-        name: flat(known[name]).take(party)
-        for name in ("place", "network", "cluster_no", "node", "end_no", "via", "account", "owned")
-    }
-    of_address = {
-        name: flat(located[name]).take(address) for name in ("scope", "family", "stretch", "bare")
-    }
+    of_party = known.of_party(
+        party, "place", "network", "cluster_no", "node", "end_no", "via", "account", "owned"
+    )
+    of_address = known.of_address(address, "scope", "family", "stretch", "bare")
     traits = distinct(
         [
-            (of_party["place"], len(world.places)),
+            (of_party["place"], len(known.world.places)),
             (of_address["scope"], len(SCOPES)),
             (of_address["family"], 8),
         ],
         len(slot),
     )
-    periods = pa.array([slot.period for slot in given.slots], pa.int32()).take(slot)
     return pa.table({
         "slot": slot, "address": address, "party": party, **of_party, **of_address,
         "said": _said(party, address),
-        "station": _station(periods, of_party["end_no"], of_address["bare"]),
+        "station": _station(known.periods(slot), of_party["end_no"], of_address["bare"]),
         "class": traits.numbers,
     })  # fmt: skip
 

@@ -13,20 +13,12 @@ import pyarrow.compute as pc
 
 from flowcost.errors import FlowcostError
 from flowcost.pipeline.codes import coded, distinct, flat, same
-from flowcost.pipeline.gather import Slot
+from flowcost.pipeline.gather import LOCAL_HINTS, Slot
 from flowcost.pipeline.world import create
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-# Records may complete an identity where it is silent: column of a flow -> field of the identity.
-LOCAL_HINTS = {
-    "account": "cloud_account_id",
-    "region": "cloud_region",
-    "az_id": "cloud_availability_zone",
-    "vpc_id": "cloud_vpc_id",
-    "subnet_id": "cloud_subnet_id",
-}
 _SILENT = " + ".join(
     f"({field} = '')::INTEGER * {1 << bit}" for bit, field in enumerate(LOCAL_HINTS.values())
 )
@@ -78,7 +70,7 @@ def moments(slots: Sequence[Slot]) -> pa.Array:
 
 
 def gateways_at(con: DuckDBPyConnection, via: Any, slot: Any, slots: Sequence[Slot]) -> Any:  # noqa: ANN401 - Arrow
-    """Return the number of the gateway that each row's `via` was in its slot; 0 if none is known."""
+    """Return the number of the gateway that each row's `via` was then, 0 if none is known."""
     if not pc.any(pc.greater(via, 0), min_count=0).as_py():
         return same(0, len(via))
     asked = distinct([coded(via), (slot, len(slots))], len(via))

@@ -5,9 +5,9 @@ address that was met means another thing in the observer's plans than elsewhere,
 for them, so that the stages after this one keep its ends apart without knowing of plans. Leaves:
 
 - the rows and addresses with those numbers;
-- the table `parted`: such a number with the `cluster` and `vpc` plans that it is looked up in, "" where that
-  plan does not have it, and `bare`: one number for all that a VPC's sensors see of the address,
-  whether they know its clusters or not.
+- the table `parted`: such a number with the `cluster` and `vpc` plans that it is looked up in, ""
+  where that plan does not have it, and `bare`: one number for all that a VPC's sensors see of the
+  address, whether they know its clusters or not.
 
 Costs nothing where no address is shared: then nothing is parted.
 """

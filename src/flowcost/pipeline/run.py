@@ -26,6 +26,7 @@ from flowcost.pipeline.columns import Columns
 from flowcost.pipeline.coverage import uncovered
 from flowcost.pipeline.hour import Engine, LayersOf, attribute_hour, attributing
 from flowcost.pipeline.log_hours import logs_of
+from flowcost.pipeline.memory import give_back
 from flowcost.pipeline.overlap import NO_OVERLAP, choose_logs, formats_of, may_overlap
 from flowcost.pipeline.pieces import partials, related
 from flowcost.pipeline.reading import Embedded, Reader
@@ -119,6 +120,7 @@ def run(
             done=_counter("reading", len(unread), progress),
             kept_from=ledger.shelves.retired().kept_from,
         )
+        give_back()
     work = _Work(shelf, ledger, settings)
     changed, found, checks = _attribute(work, known.columns, layers_of, rates, progress)
     if settings.tiering == "account_meter":
@@ -258,6 +260,7 @@ def _attribute(
                 found += result.findings
                 for kind, total in result.cross_checked:
                     checks[kind] = checks.get(kind, 0) + total
+            give_back()
             done += len(batch)
             progress(Progress("attributing", done, len(work.dirty)))
     return changed, found, checks

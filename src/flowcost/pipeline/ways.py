@@ -1,12 +1,13 @@
 """Which way out: what two ends are to each other, and through which gateway they meet.
 
-Enters: what `observe` leaves. Leaves the rows with the gateway (`via`, `account`), the Service that was
-dialed (`answers`), whether the sensor knows the way (`led`), and `combination`: the number of
+Enters: what `observe` leaves. Leaves the rows with the gateway (`via`, `account`), the Service that
+was dialed (`answers`), whether the sensor knows the way (`led`), and `combination`: the number of
 everything a verdict can depend on, of which `combinations` has each once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from msgspec import Struct
 
 from flowcost.model import GatewayKind
 from flowcost.pipeline.codes import counted, distinct, flat, packed, same, slices, united
+from flowcost.pipeline.gather import Slot
 from flowcost.pipeline.observe import Met
 from flowcost.pipeline.parties import aligned, gateways, gateways_at, moments
 from flowcost.pipeline.world import GATEWAY_KINDS, create
@@ -99,8 +101,9 @@ def _found(
     vpc = _relation(network, of_far("network"), of_near("cluster_no"), of_far("cluster_no"))
     node = of_near("node")
     on_one_node = pc.and_(pc.greater(node, 0), pc.equal(node, of_far("node")))
-    routed, through = _routes(con, met, of_near("via_no"), of_near("scope_no"), slot,
-                              of_far("stretch"))  # fmt: skip
+    # A gateway's own rows need no route.
+    scope = pc.if_else(pc.equal(of_near("via_no"), 0), of_near("scope_no"), 0)
+    routed, through = _routes(con, met.given.slots, scope, slot, of_far("stretch"))
     via = through
     for end in (of_far("via"), of_near("via_no")):
         via = pc.if_else(pc.greater(end, 0), end, via)
@@ -160,20 +163,15 @@ def _relation(network: Any, other: Any, cluster: Any, its: Any) -> Any:  # noqa:
 
 def _routes(
     con: DuckDBPyConnection,
-    met: Met,
-    via: Any,
-    scope: Any,
-    slot: Any,
+    slots: Sequence[Slot],
+    scope: Any,  # noqa: ANN401 - Arrow
+    slot: Any,  # noqa: ANN401
     stretch: Any,  # noqa: ANN401
 ) -> tuple[Any, Any]:
-    """Return the kind and gateway of each row's route; a gateway's own rows need none."""
+    """Return the kind and gateway of each row's route by a table (`scope`, 0 for none)."""
     count = len(slot)
-    need = pc.and_(pc.equal(via, 0), pc.greater(scope, 0))
-    rows = pc.indices_nonzero(need)
-    if not len(rows):
+    if not pc.any(pc.greater(scope, 0), min_count=0).as_py():
         return same(UNKNOWN, count), same(0, count)
-    scope = pc.if_else(need, scope, 0)
-    slots = met.given.slots
     asked = distinct([_sized(scope), _sized(stretch), (slot, len(slots))], count)
     create(con, "routes_asked", {
         "asked": counted(asked.size),
