@@ -11,9 +11,11 @@ from flowcost.bill.rounding import (
     bytes_of,
     bytes_sql,
     cost_of,
+    digits_sql,
     fraction_sql,
     fractional_sql,
     misrounded_sql,
+    printed_digits_sql,
     quantity_of,
 )
 from flowcost.money import GIB
@@ -77,10 +79,10 @@ def test_the_engine_rounds_as_python_does(kind, rows):
     given = f"(VALUES {', '.join(values)}) v(digits, price, unit, cost)"
     with duckdb.connect() as con:
         found = con.execute(
-            f"SELECT digits, price, unit, {bytes_sql('digits', 'unit')},"
-            f" {fractional_sql('digits', 'unit')}, cost,"
-            f" {misrounded_sql('cost', 'digits', 'price')} FROM ("
-            f"SELECT *, {fraction_sql('price')} FROM {given})"
+            "SELECT digits, price, unit, size,"
+            f" {fractional_sql('digits', 'unit', 'size')}, cost,"
+            f" {misrounded_sql('cost', 'digits', 'price')} FROM (SELECT *,"
+            f" {bytes_sql('digits', 'unit')} AS size, {fraction_sql('price')} FROM {given})"
         ).fetchall()
     for digits, price, unit, size, fractional, cost, misrounded in found:
         quantity = Decimal(digits).scaleb(-10)
@@ -89,6 +91,35 @@ def test_the_engine_rounds_as_python_does(kind, rows):
         # Off by more than the half digit that printing may have cost.
         off = abs(digits * unit - size * SCALE)
         assert fractional == (off > unit // 2 + 1)
+
+
+NUMBERS = st.one_of(
+    st.decimals(-(10**9), 10**9, places=12).map("{:f}".format),
+    st.integers(-(10**13), 10**13).map(lambda n: f"{Decimal(n).scaleb(-11):f}"),  # halves, too
+    st.integers(0, 10**6).map(lambda n: f"{n}e-7"),
+    st.sampled_from(["", " 1.5 ", "+2", ".5", "5.", "0x1", "1_000", "abc", "-", "1e3", "1e30",
+                     "NaN", "922337203.6854775807", "922337203.6854775808",
+                     "-922337203.6854775808"]),
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1))
+def test_the_digits_of_a_text_are_those_of_its_decimal(rows):
+    def digits(*columns):
+        number = f"coalesce({', '.join(f'TRY_CAST({c} AS DECIMAL(38,10))' for c in columns)})"
+        return (
+            f"{printed_digits_sql([(c, 'VARCHAR') for c in columns])},"
+            f" TRY_CAST({digits_sql(number)} AS BIGINT)"
+        )
+
+    with duckdb.connect() as con:
+        con.execute("CREATE TABLE texts (a VARCHAR, b VARCHAR)")
+        con.executemany("INSERT INTO texts VALUES (?, ?)", rows)
+        found = con.execute(f"SELECT {digits('a')}, {digits('a', 'b')}, a, b FROM texts").fetchall()
+    for one, one_of_decimal, two, two_of_decimal, *texts in found:
+        assert one == one_of_decimal, texts
+        assert two == two_of_decimal, texts
 
 
 @given(size=st.integers(0, 1 << 50))

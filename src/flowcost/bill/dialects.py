@@ -212,9 +212,9 @@ def select(chosen: Mapping[str, Found]) -> dict[str, str]:
     }
 
 
-def unreadable(chosen: Mapping[str, Found]) -> str:
-    """Return SQL that says whether quantity or cost is there and is not a number."""
-    return " OR ".join(_unreadable(chosen[name]) for name in ("quantity", "cost"))
+def unreadable(chosen: Mapping[str, Found], *names: str) -> str:
+    """Return SQL that says whether one of these columns of ours is there and is not a number."""
+    return " OR ".join(_unreadable(chosen[name]) for name in names)
 
 
 _ALL = (*TEXTS, *INSTANTS, *NUMBERS)

@@ -10,6 +10,7 @@ bytes come back exactly. Costs here are counted in printed digits, whole numbers
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 from flowcost.money import GIB, ONE, PRICE_PLACES, PRICE_SCALE
@@ -51,29 +52,51 @@ def digits_sql(amount: str) -> str:
     return f"CAST({amount} * {PRICE_SCALE} AS HUGEINT)"
 
 
+def printed_digits_sql(choices: Sequence[tuple[str, str]]) -> str:
+    """Return SQL of the first of these texts that is a number, in printed digits of 64 bits.
+
+    It is null where none is, or 64 bits do not hold it. Moving the point of the text is three times
+    cheaper than to turn a decimal into a whole number; what it cannot read goes the long way.
+    """
+    number = f"coalesce({', '.join(f'TRY_CAST({sql} AS DECIMAL(38,10))' for sql, _ in choices)})"
+    plain = choices[0][0] if len(choices) == 1 else f"CAST({number} AS VARCHAR)"
+    return (
+        f"coalesce(TRY_CAST({plain} || 'e+{PRICE_PLACES}' AS BIGINT),"
+        f" TRY_CAST({digits_sql(number)} AS BIGINT))"
+    )
+
+
 # 2**30 / 10**10 = _TIMES / _PER, so that a GiB's bytes stay within 64 bits.
 _TIMES, _PER = GIB // math.gcd(GIB, PRICE_SCALE), PRICE_SCALE // math.gcd(GIB, PRICE_SCALE)
 _ROOM = 1 << 62
+_GIBS = _ROOM // _TIMES - _PER  # digits of 440 GiB: what is less needs one division of 64 bits
+_FINEST = 10**6  # a price of six places, as all are that are asked of many lines
+_COSTS = _ROOM // (2 * _FINEST)  # digits of $230
+
+
+def _fast(digits: str, unit_bytes: str) -> str:
+    return f"{unit_bytes} = {GIB} AND {digits} BETWEEN 0 AND {_GIBS}"
 
 
 def bytes_sql(digits: str, unit_bytes: str) -> str:
     """Return SQL of `bytes_of`, from a quantity in printed digits."""
-    rest = f"{digits} % {PRICE_SCALE} * {2 * _TIMES} + {_PER}"
     return (
-        f"CASE WHEN {unit_bytes} = {GIB} AND {digits} >= 0"
-        f" THEN CAST({digits} // {PRICE_SCALE} * {GIB} + ({rest}) // {2 * _PER} AS BIGINT)"
+        f"CASE WHEN {_fast(digits, unit_bytes)}"
+        f" THEN CAST(({digits} * {2 * _TIMES} + {_PER}) // {2 * _PER} AS BIGINT)"
         f" ELSE CAST({_half_up(f'CAST({digits} AS HUGEINT) * {unit_bytes}')} AS BIGINT) END"
     )
 
 
-def fractional_sql(digits: str, unit_bytes: str) -> str:
-    """Return SQL: a quantity that no whole number of bytes prints as; half a digit is rounding."""
-    rest = f"({digits} % {PRICE_SCALE} * {_TIMES} % {_PER})"
-    slow = f"abs(CAST({digits} AS HUGEINT) * {unit_bytes}) % {PRICE_SCALE}"
+def fractional_sql(digits: str, unit_bytes: str, size: str) -> str:
+    """Return SQL: a quantity that no whole number of bytes prints as; half a digit is rounding.
+
+    `size` is the quantity's `bytes_sql`.
+    """
+    off = f"CAST({digits} AS HUGEINT) * {unit_bytes} - CAST({size} AS HUGEINT) * {PRICE_SCALE}"
     return (
-        f"CASE WHEN {unit_bytes} = {GIB} AND {digits} >= 0"
-        f" THEN {rest} BETWEEN {_TIMES // 2 + 1} AND {_PER - _TIMES // 2 - 1}"
-        f" ELSE least({slow}, {PRICE_SCALE} - {slow}) > {unit_bytes} // 2 + 1 END"
+        f"CASE WHEN {_fast(digits, unit_bytes)}"
+        f" THEN abs({digits} * {_TIMES} - {size} * {_PER}) > {_TIMES // 2}"
+        f" ELSE abs({off}) > {unit_bytes} // 2 + 1 END"
     )
 
 
@@ -84,7 +107,10 @@ def fraction_sql(price: str) -> str:
     """
     digits = digits_sql(price)
     common = f"gcd({digits}, {PRICE_SCALE}::HUGEINT)"
-    fits = f"{price} IS NOT NULL AND {digits} // {common} BETWEEN 0 AND {1 << 40}"
+    fits = (
+        f"{price} IS NOT NULL AND {digits} // {common} BETWEEN 0 AND {1 << 40}"
+        f" AND {PRICE_SCALE} // {common} <= {_FINEST}"
+    )
     return (
         f"CASE WHEN {fits} THEN CAST({digits} // {common} AS BIGINT) ELSE 0 END AS parts,"
         f" CASE WHEN {fits} THEN CAST({PRICE_SCALE} // {common} AS BIGINT) ELSE 1 END AS scale,"
@@ -97,9 +123,10 @@ def misrounded_sql(cost: str, digits: str, price: str) -> str:
 
     The quantity is in digits, the price a decimal beside its `fraction_sql`; null without price.
     """
+    off = f"{digits} * (2 * parts) + scale - {cost} * (2 * scale)"
     return (
-        f"CASE WHEN {digits} BETWEEN 0 AND room"
-        f" THEN {cost} <> ({digits} * 2 * parts + scale) // (2 * scale)"
+        f"CASE WHEN {digits} BETWEEN 0 AND room AND {cost} BETWEEN 0 AND {_COSTS}"
+        f" THEN {off} NOT BETWEEN 0 AND 2 * scale - 1"
         f" ELSE {cost} <> {_half_up(f'CAST({digits} AS HUGEINT) * {digits_sql(price)}')} END"
     )
 

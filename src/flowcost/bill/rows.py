@@ -12,7 +12,6 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from flowcost.bill import dialects
-from flowcost.bill.dialects import Found
 from flowcost.bill.engine import unordered
 from flowcost.bill.hours import hour_sql, number_sql
 from flowcost.bill.rounding import DIGIT, bytes_sql, digits_sql, fractional_sql, misrounded_sql
@@ -45,8 +44,9 @@ def gather(
         con.execute(
             "CREATE OR REPLACE TEMP TABLE bill_rows AS SELECT line, word, hour, quantity, cost,"
             " bytes, CASE WHEN bytes > 0 THEN first_cell + hour END AS cell, odd"
-            f" FROM (SELECT *, {_odd()} AS odd, {bytes_sql('quantity', 'unit_bytes')} AS bytes"
-            f" FROM ({' UNION ALL '.join(selects)})) w {of_month}"
+            f" FROM (SELECT *, {_odd()} AS odd FROM"
+            f" (SELECT *, {bytes_sql('quantity', 'unit_bytes')} AS bytes"
+            f" FROM ({' UNION ALL '.join(selects)}))) w {of_month}"
         )
     wide = " UNION ALL ".join(map(_wide, sources, sieves))
     con.execute(f"CREATE OR REPLACE TEMP VIEW bill_wide AS {wide}")
@@ -75,11 +75,11 @@ def _select(source: Source, number: int, hashed: str, sieve: str, kind: str) -> 
         "line": source.line,
         "h": hashed,
         "hour": f"CAST({number_sql(instants['period_start'])} AS INTEGER)",
-        "quantity": _digits(source.found["quantity"], kind),
-        "cost": _digits(source.found["cost"], kind),
+        "quantity": _digits(source, "quantity", kind),
+        "cost": _digits(source, "cost", kind),
     }
     if not same:
-        inner["contracted"] = _digits(contracted, kind)
+        inner["contracted"] = _digits(source, "contracted_cost", kind)
     chosen = ", ".join(f"{sql} AS {name}" for name, sql in inner.items())
     # What is not counted in bytes has no unit here, what is not priced no price; both are few.
     priced = "w.line_type = 'usage' AND w.grain = 'hour' AND w.provider = 'aws'"
@@ -99,11 +99,14 @@ def _select(source: Source, number: int, hashed: str, sieve: str, kind: str) -> 
     )
 
 
-def _digits(found: Found, kind: str) -> str:
+def _digits(source: Source, name: str, kind: str) -> str:
     """Return SQL of a number in printed digits; null if there is none.
 
     A double is turned into whole digits at once: it is the nearest to what the provider printed.
     """
+    found = source.found[name]
+    if kind == "BIGINT" and name in source.digits:
+        return source.digits[name]
     parts = []
     for sql, of in found:
         if kind == "BIGINT" and of in ("DOUBLE", "FLOAT"):
@@ -116,18 +119,25 @@ def _digits(found: Found, kind: str) -> str:
 def _is_wide(con: DuckDBPyConnection, source: Source) -> bool:
     """Say whether a number of the source may not fit 64 bits; of most files the footer knows."""
     names = ("quantity", "cost", "contracted_cost")
-    columns = {sql: of for name in names for sql, of in source.found[name]}
-    tests = []
+    columns = {
+        sql: of for name in names if name not in source.digits for sql, of in source.found[name]
+    }
+    tests = [
+        f"EXISTS (FROM {source.relation}"
+        f" WHERE {digits} IS NULL AND {dialects.select(source.found)[name]} IS NOT NULL)"
+        for name, digits in source.digits.items()
+    ]
     for sql, of in columns.items():
         number = sql if of in ("DOUBLE", "FLOAT") else f"TRY_CAST({sql} AS DECIMAL(38,10))"
         edges = f"max({number}) >= {WIDEST} OR min({number}) <= -{WIDEST}"
         tests.append(f"coalesce({edges}, false)")
-    [(wide,)] = con.execute(f"SELECT {' OR '.join(tests)} FROM {source.relation}").fetchall()
+    source_of = f" FROM {source.relation}" if columns else ""
+    [(wide,)] = con.execute(f"SELECT {' OR '.join(tests)}{source_of}").fetchall()
     return bool(wide)
 
 
 def _odd() -> str:
-    fractional = fractional_sql("quantity", "unit_bytes")
+    fractional = fractional_sql("quantity", "unit_bytes", "bytes")
     misrounded = misrounded_sql("contracted", "quantity", "unit_price")
     return (
         f"CAST(CASE WHEN {fractional} THEN {FRACTIONAL} ELSE 0 END"

@@ -1,7 +1,8 @@
 """Files of a bill become sources: Parquet of one schema each, with what its columns mean.
 
-Columnar files stay where they are and are read a few columns at a time. Text is parsed once, and
-its network lines are written as Parquet beside the engine's other temporary files.
+Columnar files stay where they are and are read a few columns at a time. Text is parsed once: the
+columns of its network lines are written as Parquet beside the engine's other temporary files, as
+they are, and with what a question would parse in every line again, instants and numbers.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ import csv
 import gzip
 import io
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowcost.bill import cost_explorer, dialects, naming
-from flowcost.bill.dialects import INSTANTS, NUMBERS, TEXTS, Found
+from flowcost.bill.dialects import INSTANTS, Found
 from flowcost.bill.engine import scratch
 from flowcost.bill.files import BillFile
 from flowcost.bill.footer import constants
+from flowcost.bill.rounding import printed_digits_sql
 from flowcost.errors import BillError
 
 if TYPE_CHECKING:
@@ -33,7 +35,8 @@ class Source:
     """Parquet files with the same columns.
 
     `found` maps our column to the SQL of those of the file that say it; `line` and `file` are
-    SQL of a line's number in the whole bill and of the file it came from.
+    SQL of a line's number in the whole bill and of the file it came from. `digits` are columns that
+    hold a number of ours in printed digits already, null where 64 bits do not hold them.
     """
 
     relation: str
@@ -41,6 +44,7 @@ class Source:
     line: str
     file: str
     unreadable: str
+    digits: Mapping[str, str] = field(default_factory=dict)
 
 
 def stage(con: DuckDBPyConnection, files: Sequence[BillFile]) -> list[Source]:
@@ -57,17 +61,6 @@ def stage(con: DuckDBPyConnection, files: Sequence[BillFile]) -> list[Source]:
         elif file.form == "parquet":
             tables[_parquet_columns(con, file.path)].append(file.path)
     answers = [file.path for file in files if file.form == "json"]
-    staged: list[Path] = []
-    if texts or answers:
-        folder = scratch(con)
-        for number, (columns, paths) in enumerate(texts.items()):
-            staged.append(folder / f"text-{number}.parquet")
-            _copy(con, _parsed(columns, paths), staged[-1])
-        for number, path in enumerate(answers):
-            staged.append(folder / f"answer-{number}.parquet")
-            con.register("bill_answer", cost_explorer.read(path))
-            _copy(con, f"SELECT *, {quoted(path.name)} AS source FROM bill_answer", staged[-1])
-            con.unregister("bill_answer")
     sources: list[Source] = []
     before = 0
     for headers, paths in tables.items():
@@ -83,9 +76,19 @@ def stage(con: DuckDBPyConnection, files: Sequence[BillFile]) -> list[Source]:
                 found=found,
                 line=numbers,
                 file=f"[{names}][{_FILE}]",
-                unreadable=dialects.unreadable(found),
+                unreadable=dialects.unreadable(found, "quantity", "cost"),
             )
         )
+    folder = scratch(con) if texts or answers else Path()
+    for number, (columns, paths) in enumerate(texts.items()):
+        path = folder / f"text-{number}.parquet"
+        sources.append(_parsed(con, columns, paths, path, before))
+        before += sum(_counts(con, [path]))
+    staged = [folder / f"answer-{number}.parquet" for number in range(len(answers))]
+    for path, answer in zip(staged, answers, strict=True):
+        con.register("bill_answer", cost_explorer.read(answer))
+        _copy(con, f"SELECT *, {quoted(answer.name)} AS source FROM bill_answer", path)
+        con.unregister("bill_answer")
     if staged:
         ours = dict(_parquet_columns(con, staged[0]))
         sources.append(
@@ -136,20 +139,58 @@ def _copy(con: DuckDBPyConnection, query: str, path: Path) -> None:
     con.execute(f"COPY ({query}) TO {quoted(str(path))} (FORMAT parquet)")
 
 
-def _parsed(columns: Headers, paths: Sequence[Path]) -> str:
-    """Return a SELECT of the network lines of text files, in the columns of `STAGED`."""
-    found = dialects.found(_dialect(columns, paths), dict(columns))
-    chosen = dialects.select(found)
-    sieve = naming.sieve_sql(*(chosen[name] for name in ("usage_type", "category", "description")))
-    wanted = ", ".join(f"{chosen[name]} AS {name}" for name in (*TEXTS, *INSTANTS, *NUMBERS))
+def _parsed(
+    con: DuckDBPyConnection, columns: Headers, paths: Sequence[Path], staged: Path, before: int
+) -> Source:
+    """Write the network lines of text files of the same columns to `staged`, and return them."""
+    dialect = _dialect(columns, paths)
+    found = dialects.found(dialect, dict(columns))
+    numbers = [name for name in _COUNTED if found[name]]
+    if found["contracted_cost"] == found["cost"]:
+        numbers.remove("contracted_cost")
+    instants = {name: dialects.select(found)[name] for name in INSTANTS if found[name]}
+    raw = {sql for of in found.values() for sql, _ in of if not sql.startswith("'")}
+    digits = {name: printed_digits_sql(found[name]) for name in numbers}
+    parsed = [f"{sql} AS {_own(name)}" for name, sql in (instants | digits).items()]
+    bad = " OR ".join(
+        f"CASE WHEN {_own(name)} IS NULL THEN {dialects.unreadable(found, name)} ELSE false END"
+        if len(found[name]) == 1
+        else dialects.unreadable(found, name)
+        for name in ("quantity", "cost")
+    )
+    sieve = naming.sieve_sql(*(_text(found, name) for name in _DECIDING))
     listed = ", ".join(quoted(str(path)) for path in paths)
     # Everything as text: a type guessed from a sample would lose zeros and digits.
-    return (
-        f"SELECT {wanted}, {dialects.unreadable(found)} AS unreadable,"
-        f" parse_filename(bill_file) AS source FROM read_csv([{listed}], header = true,"
-        " all_varchar = true, delim = ',', quote = '\"', escape = '\"', filename = 'bill_file',"
-        f" null_padding = false, strict_mode = false) WHERE {sieve}"
+    lines = (
+        f"SELECT {', '.join([*sorted(raw), *parsed])}, bill_file FROM read_csv([{listed}],"
+        " header = true, all_varchar = true, delim = ',', quote = '\"', escape = '\"',"
+        " filename = 'bill_file', null_padding = false, strict_mode = false)"
+        f" WHERE {sieve}"
     )
+    _copy(con, f"SELECT *, {bad} AS {_own('unreadable')} FROM ({lines})", staged)
+    found = dialects.found(dialect, dict(columns), constants(con, _listed([staged])))
+    return Source(
+        relation=_relation([staged]),
+        found=found | {name: [(_own(name), "TIMESTAMP")] for name in instants},
+        line=_numbers(con, [staged], before)[0],
+        file="parse_filename(bill_file)",
+        unreadable=_own("unreadable"),
+        digits={name: _own(name) for name in digits},
+    )
+
+
+_COUNTED = ("quantity", "cost", "contracted_cost")
+_DECIDING = ("usage_type", "category", "description")
+
+
+def _own(name: str) -> str:
+    return f'"parsed {name}"'
+
+
+def _text(found: Mapping[str, Found], name: str) -> str:
+    """Return SQL of a text, which may be null where one column says it: cheaper in every line."""
+    of = found[name]
+    return of[0][0] if len(of) == 1 else dialects.select(found)[name]
 
 
 def _csv_header(path: Path) -> list[str]:
