@@ -8,6 +8,7 @@ from tests.pipeline.test_run import GIB, HOST, NAT, START, WORLD, ask, digest, g
 from flowcost.ledger import Ledger
 from flowcost.ledger.retention import prune
 from flowcost.pipeline.resolved import resolved
+from flowcost.pipeline.shelf import folder_of
 from flowcost.resolve import inventory, timeline
 
 DAY = 86_400
@@ -81,3 +82,19 @@ def test_a_month_that_was_pruned_in_part_keeps_its_prices(pruned, resolution):
     ran = go(logs, resolution, root, tiering="account_meter")
     assert "month-not-settled" in {finding.code for finding in ran.findings}
     assert [one.hour.day for one in ran.changed] == [3]
+
+
+def test_what_was_read_of_pruned_hours_is_not_kept(tmp_path, resolution):
+    logs, root = tmp_path / "logs", tmp_path / "ledger"
+    for name, at in (("one.log", START), ("two.log", START + DAY)):
+        write(logs, name, [sent(GIB, at)])
+        go(logs, resolution, root)
+    shelf = folder_of(root)
+    assert len([*shelf.glob("*.parquet")]) == 2
+    prune(Ledger.open(root), hours_before=datetime(2026, 11, 3, tzinfo=UTC))
+    before = digest(root)
+    for _ in range(2):
+        ran = go(logs, resolution, root)
+        assert (ran.files_read, ran.files_known, ran.changed) == (0, 2, ())
+    assert len([*shelf.glob("*.parquet")]) == 1
+    assert digest(root) == before

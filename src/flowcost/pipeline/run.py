@@ -122,6 +122,7 @@ def run(
         )
         give_back()
     work = _Work(shelf, ledger, settings)
+    shelf.drop(work.kept_from)
     changed, found, checks = _attribute(work, known.columns, layers_of, rates, progress)
     if settings.tiering == "account_meter":
         found += settle_months(

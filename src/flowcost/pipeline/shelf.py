@@ -74,6 +74,21 @@ class Shelf:
         self._live: dict[str, set[int]] = defaultdict(set)  # parts that count, by partial
         for entry in self.entries.values():
             self._live[entry.partial].add(entry.part)
+        self._dropped: set[str] = set()
+
+    def drop(self, kept_from: datetime) -> None:
+        """Remove the partials that have flows of pruned hours only, those before `kept_from`.
+
+        Their files stay known, so that they are not read again.
+        """
+        limit = int(kept_from.timestamp())
+        latest: dict[str, int] = {}
+        for entry in self.entries.values():
+            if entry.hours:
+                latest[entry.partial] = max(latest.get(entry.partial, 0), *entry.hours)
+        self._dropped = {name for name, hour in latest.items() if hour < limit}
+        for name in self._dropped:
+            (self.folder / name).unlink(missing_ok=True)
 
     def unread(self, files: Iterable[LogFile], options: Options) -> list[LogFile]:
         """Return the files that have no entry for their present content and options.
@@ -143,10 +158,10 @@ class Shelf:
         return _before(read, limit)
 
     def live(self, entries: Iterable[Entry]) -> dict[Path, frozenset[int] | None]:
-        """Return the partials of entries, and which of their parts count; None: all."""
+        """Return the partials of entries, but dropped ones, and which parts count; None: all."""
         found: dict[Path, frozenset[int] | None] = {}
         whole = {entry.partial: entry.parts for entry in entries}
-        for name in sorted(whole):
+        for name in sorted(whole.keys() - self._dropped):
             parts = frozenset(self._live[name])
             found[self.folder / name] = None if len(parts) == whole[name] else parts
         return found
