@@ -143,7 +143,7 @@ def test_connections_older_than_the_agent_count_from_the_first_packet_after_atta
         client = wire.start("a", "udp_requests", B, "5000", "60", "connected", "100", "0.02")
         time.sleep(0.3)
         capture = Capture.attach(wire.cgroup, spool, pins=bpffs / "flowcost", settings=SMALL)
-        wire.truth()
+        wire.counters()
         before = total(capture.drain())
         wire.wait(client)
         truth, drained = settle(wire, capture, 4)

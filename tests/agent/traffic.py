@@ -58,13 +58,18 @@ def tcp_once(host, port):
                 connection.sendall(connection.recv(64))
 
 
+def finish(connection):
+    """End a connection and see the other's end; a FIN after a close has no socket to count it."""
+    connection.shutdown(socket.SHUT_WR)
+    while connection.recv(1 << 20):
+        pass
+
+
 def bulk(host, port, size):
     with tcp(host) as s:
         s.connect((host, int(port)))
         s.sendall(bytes(int(size)))
-        s.shutdown(socket.SHUT_WR)
-        while s.recv(1 << 20):
-            pass
+        finish(s)
 
 
 def fetch(host, port, size):
@@ -74,6 +79,7 @@ def fetch(host, port, size):
         left = int(size)
         while left:
             left -= len(s.recv(1 << 20))
+        finish(s)
 
 
 def requests(host, port, count):
@@ -83,6 +89,7 @@ def requests(host, port, count):
         for _ in range(int(count)):
             s.sendall(b"x" * 64)
             s.recv(64)
+        finish(s)
 
 
 def churn(host, port, count, how="fin"):
@@ -93,6 +100,8 @@ def churn(host, port, count, how="fin"):
             s.connect((host, int(port)))
             s.sendall(b"x" * 64)
             s.recv(64)
+            if how == "fin":
+                finish(s)
             if how == "last":
                 s.recv(64)
 

@@ -177,7 +177,20 @@ class Wire:
         return self.wait(self.start(end, *words))
 
     def truth(self):
-        """Return and reset (bytes, packets) by counter: a4, b4, a6, b6."""
+        """Return and reset (bytes, packets) by counter, once quiet: a4, b4, a6, b6."""
+        total = self.counters()
+        for _ in range(40):  # a crowded machine may be late with the last packets
+            more = self.counters()
+            if not any(packets for _, packets in more.values()):
+                break
+            total = {
+                name: (size + more[name][0], packets + more[name][1])
+                for name, (size, packets) in total.items()
+            }
+        return total
+
+    def counters(self):
+        """Return and reset the counters as they stand."""
         time.sleep(0.05)
         data = json.loads(
             self.exec("r", "nft", "-j", "reset", "counters", "table", "inet", "truth")
