@@ -106,15 +106,56 @@ def kernels(data: Path) -> int:
 
 def run(data: Path) -> int:
     """`flowcost run`: inventory, partials, resolve, classify, price, ledger, summary."""
+    with tempfile.TemporaryDirectory() as folder:
+        _run(data / "logs", data, folder)
+    return 0
+
+
+def first_run(data: Path) -> int:
+    """`flowcost run` over the later half of the hours, on a ledger that has nothing yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        _run(_half(data, 1), data, folder)
+    return 0
+
+
+def run_again(data: Path) -> int:
+    """The same on a ledger that an earlier process took the first half of the hours into."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-m", "flowcost", *_words(_half(data, 0), data, folder)]
+        subprocess.run(words, check=True, capture_output=True)
+        started[:] = time.perf_counter(), time.process_time()
+        _run(_half(data, 1), data, folder)
+    return 0
+
+
+def _run(logs: Path, data: Path, ledger: str) -> None:
     from click.testing import CliRunner
 
     from flowcost.cli import main
 
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = ["--flow-logs", str(data / "logs"), "--inventory", str(data / "inventory")]
-        result = CliRunner().invoke(main, ["run", *arguments, "--ledger", folder])
-        assert result.exit_code == 0, result.output
-    return 0
+    result = CliRunner().invoke(main, _words(logs, data, ledger))
+    assert result.exit_code == 0, result.output
+
+
+def _words(logs: Path, data: Path, ledger: str) -> list[str]:
+    inventory = str(data / "inventory")
+    return ["run", "--flow-logs", str(logs), "--inventory", inventory, "--ledger", ledger]
+
+
+def _half(data: Path, number: int) -> Path:
+    """Return a folder with the files of the first (0) or the later (1) half of the slots."""
+    folder = data / "halves" / str(number)
+    if not folder.exists():
+        names = {path: re.search(r"_(\d{8}T\d{4})Z_", path.name) for path in
+                 data.joinpath("logs").rglob("*.log*")}  # fmt: skip
+        slots = sorted({found[1] for found in names.values() if found})
+        middle = slots[len(slots) // 2]
+        for path, found in names.items():
+            if found and (found[1] >= middle) == bool(number):
+                to = folder / path.relative_to(data)
+                to.parent.mkdir(parents=True, exist_ok=True)
+                to.hardlink_to(path)
+    return folder
 
 
 def _is_v2(data: Path) -> bool:
@@ -127,6 +168,8 @@ CONTENDERS = {
     "flowlogs-reader": flowlogs_reader,
     "flowcost partials": kernels,
     "flowcost run": run,
+    "first run": first_run,
+    "run again": run_again,
 }
 started = [0.0, 0.0]  # wall and processor seconds
 
@@ -237,17 +280,35 @@ def memory(folder: Path, rows: int, _: int) -> None:
     print(f"\n(d) {rows:,} rows: {found['peak'] / MIB:,.0f} MiB, {found['cpu']:.0f} CPU s")
 
 
-def growth(folder: Path, rows: int, _: int) -> None:
-    """(e): by rows, and by the identities that the inventory knows."""
-    print("\n(e) growth, processor seconds\n")
-    _head("rows", "pods", "partials", "run", "run peak MiB")
-    for factor, pods in ((0.25, 50_000), (0.5, 50_000), (1, 50_000), (0.5, 5_000), (0.5, 100_000)):
-        data = generated(folder, "parquet", int(rows * factor), pods=pods)
+def growth(folder: Path, rows: int, rounds: int) -> None:
+    """(e): by rows, and by the identities that the inventory knows.
+
+    A run again has as many new rows as the first run, and an inventory that did not change.
+    """
+    print("\n(e) growth by rows, 50,000 pods, processor seconds\n")
+    _head("rows", "partials", "run", "run peak MiB")
+    for factor in (0.25, 0.5, 1):
+        data = generated(folder, "parquet", int(rows * factor))
         partials, whole = measure(PARTIALS, data), measure(RUN, data)
         print(
-            f"| {rows * factor:,.0f} | {pods:,} | {partials['cpu']:.2f}"
-            f" | {whole['cpu']:.2f} | {whole['peak'] / MIB:,.0f} |"
+            f"| {rows * factor:,.0f} | {partials['cpu']:.2f} | {whole['cpu']:.2f}"
+            f" | {whole['peak'] / MIB:,.0f} |"
         )
+    print(f"\n(e) growth by identities, {rows // 4:,} new rows, processor seconds\n")
+    _head("pods", "first run", "peak MiB", "run again", "peak MiB")
+    sizes = {pods: generated(folder, "parquet", rows // 2, pods=pods)
+             for pods in (5_000, 50_000, 100_000)}  # fmt: skip
+    found: dict[tuple[int, str], list[dict[str, float]]] = {}
+    for _ in range(rounds):
+        for pods, data in sizes.items():
+            for name in ("first run", "run again"):
+                found.setdefault((pods, name), []).append(measure(name, data))
+    for pods in sizes:
+        cells = [cell for name in ("first run", "run again") for cell in (
+            f"{statistics.median(one['cpu'] for one in found[pods, name]):.2f}",
+            f"{max(one['peak'] for one in found[pods, name]) / MIB:,.0f}",
+        )]  # fmt: skip
+        print(f"| {pods:,} | {' | '.join(cells)} |")
 
 
 TABLES = {"a": parquet, "b": text, "c": peer, "d": memory, "e": growth}
