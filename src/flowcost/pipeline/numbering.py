@@ -21,6 +21,7 @@ Place = tuple[EndKind, str, str, str, str]  # kind, provider, region, zone id, s
 NOWHERE: Place = (EndKind.UNKNOWN, "", "", "", "")
 
 _PLACE = ("cloud_provider", "cloud_region", "cloud_availability_zone", "cloud_service")
+_OWN = ("k8s_pod_name", "k8s_pod_uid")
 _ENDPOINTS = (EndKind.INTERFACE_ENDPOINT, EndKind.GWLB_ENDPOINT)
 _NUMBER = pa.int32()
 
@@ -128,12 +129,17 @@ _WORDS = (
 
 
 def rows_of(identities: Mapping[int, Identity]) -> pa.Table:
-    """Return identities by their ids as the columns of `schema.IDENTITIES`, texts coded."""
+    """Return identities by their ids as the columns of `schema.IDENTITIES`.
+
+    Texts are coded, but for those that are an identity's own: a few rows of many would carry the
+    words of all.
+    """
     columns = {"identity_id": pa.array(list(identities), pa.int64())}
     values = list(map(msgspec.structs.astuple, identities.values()))
     fields = zip(*values, strict=True) if values else ((),) * len(IDENTITY_FIELDS)
     for name, words in zip(IDENTITY_FIELDS, fields, strict=True):
-        columns[name] = pa.array(words, pa.string()).dictionary_encode()
+        texts = pa.array(words, pa.string())
+        columns[name] = texts if name in _OWN else texts.dictionary_encode()
     return pa.table(columns)
 
 
@@ -153,7 +159,8 @@ def _words(rows: pa.Table, name: str) -> pa.DictionaryArray:
 
 
 def _texts(rows: pa.Table, name: str) -> pa.Array:
-    return _words(rows, name).dictionary_decode()
+    texts = rows[name].combine_chunks()
+    return texts if name in _OWN else texts.dictionary_decode()
 
 
 def _coded(column: pa.DictionaryArray, number: Callable[[Iterable[str]], pa.Array]) -> pa.Array:
