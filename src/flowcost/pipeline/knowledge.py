@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from math import ceil
 
 from flowcost import clock
@@ -14,15 +15,6 @@ from flowcost.sources.knowledge import Interface, Knowledge, NatGateway
 def knowledge_of(resolution: Resolution) -> Knowledge:
     """Return what the readers need of a resolution: gateways, interfaces, changed addresses."""
     nats = (GatewayKind.NAT_GATEWAY, GatewayKind.REGIONAL_NAT_GATEWAY)
-    # Records start at whole seconds: the first that belongs to the next owner starts at or after
-    # the edge.
-    changes = {
-        (host.address, ceil(edge.timestamp()))
-        for known in resolution.everywhere()
-        for host in known.hosts
-        for edge in (host.valid_from, host.valid_to)
-        if edge.astimezone(UTC) != clock.hour_of(edge)
-    }
     return Knowledge(
         gateways=tuple(
             NatGateway(
@@ -42,5 +34,23 @@ def knowledge_of(resolution: Resolution) -> Knowledge:
         peering_attachments=frozenset(
             one.id for one in resolution.interfaces if one.type == PEERING_ATTACHMENT
         ),
-        changes=frozenset(changes),
+        changes=frozenset(_changes(resolution)),
     )
+
+
+def _changes(resolution: Resolution) -> Iterator[tuple[bytes, int]]:
+    """Yield the addresses that change hands inside an hour, and when, in Unix seconds.
+
+    Records start at whole seconds: the first that belongs to the next owner starts at or after the
+    edge.
+    """
+    inside: dict[datetime, int | None] = {}  # many hosts share an edge
+    for known in resolution.everywhere():
+        for host in known.hosts:
+            for edge in (host.valid_from, host.valid_to):
+                if edge not in inside:
+                    even = edge.astimezone(UTC) == clock.hour_of(edge)
+                    inside[edge] = None if even else ceil(edge.timestamp())
+                instant = inside[edge]
+                if instant is not None:
+                    yield host.address, instant

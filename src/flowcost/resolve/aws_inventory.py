@@ -17,7 +17,7 @@ from flowcost.resolve.aws_gateways import Gateways
 from flowcost.resolve.aws_interfaces import Interfaces
 from flowcost.resolve.aws_network import Networks
 from flowcost.resolve.aws_routes import Routes
-from flowcost.resolve.flatten import blocks
+from flowcost.resolve.flatten import PAST_THE_END, blocks
 from flowcost.usage_types import regions
 
 Blocks = tuple[tuple[bytes, bytes], ...]
@@ -41,7 +41,7 @@ class AwsInventory(Struct, frozen=True, kw_only=True):
 
 def within(networks: Sequence[tuple[bytes, bytes]], address: bytes) -> bool:
     """Return whether one of `networks`, disjoint and sorted, holds `address`."""
-    place = bisect_right(networks, address, key=lambda block: block[0])
+    place = bisect_right(networks, (address, PAST_THE_END))
     return bool(place) and address <= networks[place - 1][1]
 
 

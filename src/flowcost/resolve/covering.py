@@ -44,6 +44,7 @@ class Under:
         self._blocks = list(blocks(claims, _addresses))
         self._pieces: dict[tuple[int, ...], list[Piece]] = {}
         self._next = 0
+        self._met: tuple[int, list[Piece]] = -1, []  # the block last asked for
 
     def blocks(self) -> Iterator[tuple[Block[Dated], list[Piece]]]:
         """Yield each block with its pieces of time."""
@@ -56,7 +57,9 @@ class Under:
             self._next += 1
         if self._next == len(self._blocks) or self._blocks[self._next].first > address:
             return []
-        return self._cut(self._blocks[self._next].covering)
+        if self._met[0] != self._next:
+            self._met = self._next, self._cut(self._blocks[self._next].covering)
+        return self._met[1]
 
     def _cut(self, covering: Sequence[Dated]) -> list[Piece]:
         key = tuple(map(id, covering))
@@ -69,6 +72,9 @@ class Under:
 
 def over(span: Span[Dated], under: Sequence[Piece]) -> Iterator[tuple[datetime, datetime, Chain]]:
     """Yield the parts of `span` with the chain that lies under each."""
+    if len(under) == 1 and under[0].start <= span.start and span.end <= under[0].end:
+        yield span.start, span.end, under[0].chain
+        return
     at = span.start
     for piece in under:
         if piece.end <= at or piece.start >= span.end:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 # Sorts after every 16-byte address.
 PAST_THE_END = b"\xff" * 17
+_FEW = 4
 
 
 class Block(NamedTuple, Generic[T]):
@@ -67,9 +69,11 @@ def spans(items: Sequence[T], ends: Callable[[T], tuple[datetime, datetime]]) ->
     if len(items) == 1:
         start, end = ends(items[0])
         return [Span(start, end, (items[0],))] if start < end else []
+    held = [ends(item) for item in items]
+    if len(items) <= _FEW:
+        return list(_few(items, held))
     edges: list[tuple[datetime, bool, int]] = []
-    for index, item in enumerate(items):
-        start, end = ends(item)
+    for index, (start, end) in enumerate(held):
         if start < end:
             edges.append((start, True, index))
             edges.append((end, False, index))
@@ -77,6 +81,21 @@ def spans(items: Sequence[T], ends: Callable[[T], tuple[datetime, datetime]]) ->
         Span(start, end, tuple(items[index] for index in active))
         for start, end, active in _swept(edges)
     ]
+
+
+def _few(items: Sequence[T], held: Sequence[tuple[datetime, datetime]]) -> Iterator[Span[T]]:
+    """Yield what `spans` returns, faster than a sweep where hardly anything overlaps."""
+    cuts = sorted({edge for start, end in held if start < end for edge in (start, end)})
+    for at, until in pairwise(cuts):
+        covering = tuple(
+            [
+                item
+                for item, (start, end) in zip(items, held, strict=True)
+                if start <= at and until <= end
+            ]
+        )
+        if covering:
+            yield Span(at, until, covering)
 
 
 E_ = TypeVar("E_", bytes, datetime)

@@ -69,6 +69,12 @@ def _layer(source: str, starts: Sequence[datetime], moments: Sequence[Moment]) -
 
 def _dated(starts: Sequence[datetime], shown: Sequence[Iterable[D]]) -> Iterator[D]:
     """Yield each thing once per unbroken run of snapshots that show it."""
+    if len(starts) == 1:  # nothing to compare
+        (start,) = starts
+        for thing in dict.fromkeys(shown[0]):
+            began = thing.valid_from
+            yield from _run(thing, began if ALWAYS < began < start else start, FOREVER)
+        return
     open_runs: dict[D, datetime] = {}
     for number, (start, things) in enumerate(zip(starts, shown, strict=True)):
         unseen_since = starts[number - 1] if number else ALWAYS
@@ -86,7 +92,8 @@ def _dated(starts: Sequence[datetime], shown: Sequence[Iterable[D]]) -> Iterator
 def _run(thing: D, start: datetime, end: datetime) -> Iterator[D]:
     start, end = max(start, thing.valid_from), min(end, thing.valid_to)
     if start < end:
-        yield replace(thing, valid_from=start, valid_to=end)
+        same = start == thing.valid_from and end == thing.valid_to
+        yield thing if same else replace(thing, valid_from=start, valid_to=end)
 
 
 def succeeded(claims: Sequence[Claim]) -> Iterator[Claim]:
@@ -102,6 +109,9 @@ def succeeded(claims: Sequence[Claim]) -> Iterator[Claim]:
         else:
             yield claim
     for same in hosts.values():
+        if len(same) == 1:
+            yield same[0]
+            continue
         same.sort(key=lambda claim: (claim.valid_from, claim.identity.k8s_pod_uid))
         for number, claim in enumerate(same):
             nexts = (

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from flowcost.address import pack
 from flowcost.clock import parse
@@ -80,8 +80,8 @@ class Pod(Struct, gc=False):
 
     def addresses(self) -> list[bytes]:
         """Return the pod's addresses, of both families."""
-        texts = [self.status.pod_ip, *(one.ip for one in self.status.pod_ips)]
-        return list(dict.fromkeys(pack(text) for text in texts if text))
+        texts = dict.fromkeys((self.status.pod_ip, *[one.ip for one in self.status.pod_ips]))
+        return list(dict.fromkeys([pack(text) for text in texts if text]))
 
     def validity(self) -> tuple[datetime, datetime] | None:
         """Return when the pod held its addresses; None if it has ended and does not say when."""
@@ -202,7 +202,7 @@ def pod_identity(
     named = {**namespace, **tags.attributes(meta.labels)}
     if service:
         named.setdefault("service_name", service)
-    return msgspec.structs.replace(
+    return replace(
         place,
         k8s_namespace_name=meta.namespace,
         k8s_workload_kind=workload[0],
@@ -223,12 +223,13 @@ def pod_claims(
     """Yield the addresses that are the pod's own during `validity`; see `read`."""
     if pod.spec.host_network:
         return
-    routed, vpc = msgspec.structs.replace(identity, cloud_subnet_id=""), identity.cloud_vpc_id
+    vpc, subnet = identity.cloud_vpc_id, identity.cloud_subnet_id
     for address in pod.addresses():
+        routed = subnet and in_network(vpc, address)
         yield Claim(
             first=address,
             last=address,
-            identity=routed if in_network(vpc, address) else identity,
+            identity=replace(identity, cloud_subnet_id="") if routed else identity,
             valid_from=validity[0],
             valid_to=validity[1],
         )

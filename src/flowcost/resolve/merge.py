@@ -58,13 +58,11 @@ def values_of(identity: Identity) -> Values:
 
 def identity_of(values: Values) -> Identity:
     """Return the identity of merged values; contradicted attributes are not known."""
-    named = {
-        name: value
-        for name, value in zip(IDENTITY_FIELDS, values, strict=True)
-        if value and value != CONTRADICTED
-    }
-    kind = EndKind(named.pop("kind", EndKind.UNKNOWN))
-    return Identity(kind=kind, **named)
+    if CONTRADICTED in values:
+        values = tuple([value if value != CONTRADICTED else "" for value in values])
+    named = dict(zip(IDENTITY_FIELDS, values, strict=True))
+    named["kind"] = values[KIND] or EndKind.UNKNOWN
+    return Identity(**named)  # type: ignore[arg-type]
 
 
 def agreed(group: Sequence[Values]) -> Values:
@@ -110,16 +108,31 @@ def _one_place(values: Values, wider: Values) -> bool:
 
 def merged_over(narrow: Sequence[Ranked], wide: Chain) -> Values:
     """Return the merge of host claims (rank order not required) over the chain under them."""
-    if len(narrow) == 1:
-        top = narrow[0].values
-        # Every VPC named below is ours, or none is named above: merging is associative.
-        if not top[VPC] or wide.vpcs <= {top[VPC]}:
-            return filled(top, wide.values) if wide.claims else top
+    if rests(narrow, wide):
+        top, *others = narrow
+        below = merged_over(others, wide) if others else wide.values
+        return filled(top.values, below)
     return chain([*narrow, *wide.claims]).values
+
+
+def rests(narrow: Sequence[Ranked], wide: Chain) -> bool:
+    """Return whether the first host claim only fills its gaps from the merge of all others.
+
+    It does where it alone is of the first rank, and every VPC named below is its own, or it names
+    none: merging is associative then.
+    """
+    if len(narrow) > 1 and narrow[0].rank >= min([claim.rank for claim in narrow[1:]]):
+        return False
+    vpc = narrow[0].values[VPC]
+    return not vpc or (
+        all(claim.values[VPC] in ("", vpc) for claim in narrow) and wide.vpcs <= {vpc}
+    )
 
 
 def contradicted(values: Values) -> tuple[str, ...]:
     """Return the names of the attributes that equal-ranked claims contradict each other on."""
+    if CONTRADICTED not in values:
+        return ()
     return tuple(
         name for name, value in zip(IDENTITY_FIELDS, values, strict=True) if value == CONTRADICTED
     )

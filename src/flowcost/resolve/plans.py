@@ -19,8 +19,6 @@ from collections.abc import Sequence
 
 from flowcost.resolve.merge import CLUSTER, VPC, Chain, Ranked
 
-_NONE: frozenset[str] = frozenset()
-
 
 def cluster_plan(name: str) -> str:
     """Return the name of a cluster's plan."""
@@ -43,20 +41,30 @@ def contested(narrow: Sequence[Ranked], wide: Chain) -> tuple[str, ...]:
 
     `narrow` and `wide` are the claims on the point. Elsewhere all observers meet the same.
     """
-    clusters = _several(narrow, wide.clusters, CLUSTER)
-    vpcs = _several(narrow, wide.vpcs, VPC)
-    if not clusters and not vpcs:  # nearly always
-        return ()
-    return (*map(cluster_plan, sorted(clusters)), *map(vpc_plan, sorted(vpcs)))
+    if not _several(narrow, wide.clusters, CLUSTER) and not _several(narrow, wide.vpcs, VPC):
+        return ()  # nearly always
+    clusters, vpcs = _named(narrow, wide.clusters, CLUSTER), _named(narrow, wide.vpcs, VPC)
+    return (
+        *(cluster_plan(name) for name in clusters if len(clusters) > 1),
+        *(vpc_plan(name) for name in vpcs if len(vpcs) > 1),
+    )
 
 
-def _several(narrow: Sequence[Ranked], named: frozenset[str], position: int) -> frozenset[str]:
-    """Return what claims name at `position`, if they name several."""
+def _several(narrow: Sequence[Ranked], named: frozenset[str], position: int) -> bool:
+    """Return whether claims name several things at `position`."""
+    only = next(iter(named), "")
     for claim in narrow:
         value = claim.values[position]
-        if value and value not in named:
-            named = named | {value}
-    return named if len(named) > 1 else _NONE
+        if value and value != only:
+            if only:
+                return True
+            only = value
+    return len(named) > 1
+
+
+def _named(narrow: Sequence[Ranked], named: frozenset[str], position: int) -> list[str]:
+    """Return what claims name at `position`."""
+    return sorted(named.union(claim.values[position] for claim in narrow) - {""})
 
 
 def visible(claims: Sequence[Ranked], plan: str) -> list[Ranked]:

@@ -23,6 +23,8 @@ MEANINGS = {
 
 def attributes(tags: Mapping[str, str] | Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return the identity fields that `tags` (key and value) spell out."""
+    if not tags:
+        return {}
     folded = {key.casefold(): value.strip() for key, value in dict(tags).items()}
     found: dict[str, str] = {}
     for key, field in MEANINGS.items():

@@ -11,9 +11,9 @@ times the depth of nesting.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from itertools import groupby
-from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from flowcost.address import unpack
 from flowcost.content import remember
@@ -32,13 +32,15 @@ from flowcost.resolve import (
 from flowcost.resolve.covering import Dated, Piece, Under, over, times
 from flowcost.resolve.flatten import spans
 from flowcost.resolve.merge import (
-    CONTRADICTED,
     NOTHING,
+    Chain,
     Values,
     chain,
     contradicted,
+    filled,
     identity_of,
     merged_over,
+    rests,
     values_of,
 )
 from flowcost.resolve.paths import flat_gateways, flat_routes
@@ -59,9 +61,8 @@ def build(layers: Iterable[Layer]) -> Resolution:
         FlowcostError: two identities share a content id.
     """
     ordered = sorted(layers, key=_position)
-    claims = [_dated(claim, _position(layer)) for layer in ordered for claim in layer.claims]
     merger = _Merger()
-    known = merger.merge(claims)
+    known = merger.merge([claim for layer in ordered for claim in _dated(layer)])
     return Resolution(
         hosts=known.hosts,
         ranges=known.ranges,
@@ -78,6 +79,10 @@ def build(layers: Iterable[Layer]) -> Resolution:
     )
 
 
+def _first(claim: Dated) -> bytes:
+    return claim.first
+
+
 def _id(interface: NetworkInterface) -> str:
     return interface.id
 
@@ -92,29 +97,33 @@ def _position(layer: Layer) -> int:
         ) from None
 
 
-def _dated(claim: Claim, position: int) -> Dated:
+def _dated(layer: Layer) -> Iterator[Dated]:
+    """Yield the claims of a layer; neighbours of one identity share its values."""
+    position = _position(layer)
+    who, values = Identity(), NOTHING
+    for claim in layer.claims:
+        if claim.identity is not who:
+            who = claim.identity
+            values = values_of(who)
+        yield Dated(
+            (_size(claim), position),
+            values,
+            claim.first,
+            claim.last,
+            claim.valid_from,
+            claim.valid_to,
+        )
+
+
+def _size(claim: Claim) -> int:
+    """Return by how many addresses the last one is after the first."""
+    if claim.last == claim.first:
+        return 0
     if claim.last < claim.first:
         raise InventoryError(
             f"a block ends before it starts: {unpack(claim.first)} to {unpack(claim.last)}"
         )
-    size = int.from_bytes(claim.last) - int.from_bytes(claim.first)
-    return Dated(
-        (size, position),
-        values_of(claim.identity),
-        claim.first,
-        claim.last,
-        claim.valid_from,
-        claim.valid_to,
-    )
-
-
-class _Said(NamedTuple):
-    """What claims say together over part of a time; `contested` if it differs with the plan."""
-
-    start: datetime
-    end: datetime
-    values: Values
-    contested: bool = False
+    return int.from_bytes(claim.last) - int.from_bytes(claim.first)
 
 
 class _Merger:
@@ -122,70 +131,86 @@ class _Merger:
 
     def __init__(self) -> None:
         self.identities: dict[int, Identity] = {0: Identity()}
-        self._ids: dict[Values, int] = {NOTHING: 0}
+        # What merged values are: the identity, and what of it is contradicted.
+        self._known: dict[Values, tuple[int, tuple[str, ...]]] = {NOTHING: (0, ())}
+        self._merged: dict[tuple[int, int], Values] = {}
         self._conflicts: dict[tuple[bool, tuple[str, ...]], tuple[int, str]] = {}
-        self._hosts: dict[str, list[HostInterval]] = {}
-        self._ranges: dict[str, list[RangeInterval]] = {}
+        self._hosts: dict[str, list[HostInterval]] = {ANYBODY: []}
+        self._ranges: dict[str, list[RangeInterval]] = {ANYBODY: []}
 
     def merge(self, claims: list[Dated]) -> Known:
         """Return what `claims` say to anybody; `plans` has what they say to some."""
-        wide = [claim for claim in claims if claim.first != claim.last]
-        narrow = sorted(
-            (claim for claim in claims if claim.first == claim.last),
-            key=lambda claim: claim.first,
-        )
+        wide = [claim for claim in claims if claim.rank[0]]
+        narrow = sorted((claim for claim in claims if not claim.rank[0]), key=_first)
         under = Under(wide)
         for block, pieces in under.blocks():
-            for plan, said in _said_of_range(pieces).items():
-                self._ranges.setdefault(plan, []).extend(
-                    RangeInterval(block.first, block.last, start, end, key)
-                    for start, end, key in self._joined(said, block.first)
-                )
-        for address, same in groupby(narrow, key=lambda claim: claim.first):
-            for plan, said in _said_of_host(list(same), under.at(address)).items():
-                self._hosts.setdefault(plan, []).extend(
-                    HostInterval(address, start, end, key)
-                    for start, end, key in self._joined(said, address)
-                )
-        return self._known(ANYBODY)
+            self._say_of_block(block.first, block.last, pieces)
+        for address, same in groupby(narrow, key=_first):
+            self._say_of_host(address, list(same), under.at(address))
+        return self._known_to(ANYBODY)
+
+    def _say_of_block(self, first: bytes, last: bytes, pieces: Sequence[Piece]) -> None:
+        """Enter what is said of a block, by plan."""
+        for start, end, held in pieces:
+            plans = contested((), held)
+            key = self._identify(held.values, first, differs=bool(plans))
+            _range(self._ranges[ANYBODY], RangeInterval(first, last, start, end, key))
+            for plan in plans:
+                values = chain(visible(held.claims, plan)).values
+                key = self._identify(values, first, differs=False)
+                one = RangeInterval(first, last, start, end, key)
+                _range(self._ranges.setdefault(plan, []), one)
+
+    def _say_of_host(self, address: bytes, claims: Sequence[Dated], under: Sequence[Piece]) -> None:
+        """Enter what is said of an address, by plan, where that is more than of its block."""
+        anybody = self._hosts[ANYBODY]
+        for span in spans(claims, times):
+            for start, end, wide in over(span, under):
+                narrow = span.covering
+                plans = contested(narrow, wide)
+                key = self._identify(self._over(narrow, wide), address, differs=bool(plans))
+                _host(anybody, HostInterval(address, start, end, key))
+                for plan in plans:
+                    met = visible([*narrow, *wide.claims], plan)
+                    if any(claim.rank[0] == 0 for claim in met) or plan not in contested((), wide):
+                        key = self._identify(chain(met).values, address, differs=False)
+                        one = HostInterval(address, start, end, key)
+                        _host(self._hosts.setdefault(plan, []), one)
 
     def plans(self) -> dict[str, Known]:
         """Return what the clusters and VPCs know that share addresses, by plan."""
         names = (self._hosts.keys() | self._ranges.keys()) - {ANYBODY}
-        return {plan: self._known(plan) for plan in sorted(names)}
+        return {plan: self._known_to(plan) for plan in sorted(names)}
 
-    def _known(self, plan: str) -> Known:
+    def _known_to(self, plan: str) -> Known:
         return Known(
             hosts=tuple(self._hosts.get(plan, ())), ranges=tuple(self._ranges.get(plan, ()))
         )
 
-    def _joined(
-        self, pieces: Iterable[_Said], address: bytes
-    ) -> Iterator[tuple[datetime, datetime, int]]:
-        """Yield (start, end, identity id); adjoining pieces of one identity become one."""
-        held: tuple[datetime, datetime, int] | None = None
-        for start, end, values, differs in pieces:
-            key = self._identify(values, address, differs=differs)
-            if held and held[1] == start and held[2] == key:
-                held = (held[0], end, key)
-                continue
-            if held:
-                yield held
-            held = (start, end, key)
-        if held:
-            yield held
-
     def _identify(self, values: Values, address: bytes, *, differs: bool) -> int:
-        key = self._ids.get(values)
-        if key is None:
+        known = self._known.get(values)
+        if known is None:
             identity = identity_of(values)
             key = 0 if identity == self.identities[0] else remember(self.identities, identity)
-            self._ids[values] = key
-        if CONTRADICTED in values:
-            conflict = differs, contradicted(values)
-            count, sample = self._conflicts.get(conflict, (0, unpack(address)))
-            self._conflicts[conflict] = (count + 1, sample)
+            known = self._known[values] = key, contradicted(values)
+        key, names = known
+        if names:
+            count, sample = self._conflicts.get((differs, names), (0, unpack(address)))
+            self._conflicts[differs, names] = (count + 1, sample)
         return key
+
+    def _over(self, narrow: Sequence[Dated], wide: Chain) -> Values:
+        """Return the merge of host claims; interfaces have many addresses and are merged once."""
+        values = narrow[0].values
+        if len(narrow) > 1:
+            if rests(narrow, wide):
+                return filled(values, self._over(narrow[1:], wide))
+            return merged_over(narrow, wide)
+        key = id(values), id(wide)  # both outlive the build
+        found = self._merged.get(key)
+        if found is None:
+            found = self._merged[key] = merged_over(narrow, wide)
+        return found
 
     def findings(self) -> Iterator[Finding]:
         """Yield one finding per set of attributes that sources contradict themselves on."""
@@ -218,28 +243,27 @@ def _overlap(subject: str, count: int, sample: str) -> Finding:
     )
 
 
-def _said_of_range(pieces: Sequence[Piece]) -> dict[str, list[_Said]]:
-    """Return what is said of a block, by plan."""
-    said: dict[str, list[_Said]] = {ANYBODY: []}
-    for start, end, held in pieces:
-        plans = contested((), held)
-        said[ANYBODY].append(_Said(start, end, held.values, bool(plans)))
-        for plan in plans:
-            values = chain(visible(held.claims, plan)).values
-            said.setdefault(plan, []).append(_Said(start, end, values))
-    return said
+def _host(known: list[HostInterval], one: HostInterval) -> None:
+    """Append an interval, or lengthen the last one that it adjoins with the same identity."""
+    last = known[-1] if known else one
+    if (
+        last.identity_id == one.identity_id
+        and last.address == one.address
+        and last.valid_to == one.valid_from
+    ):
+        known.pop()
+        one = replace(one, valid_from=last.valid_from)
+    known.append(one)
 
 
-def _said_of_host(claims: Sequence[Dated], under: Sequence[Piece]) -> dict[str, list[_Said]]:
-    """Return what is said of a single address, by plan, where that is more than of its block."""
-    said: dict[str, list[_Said]] = {ANYBODY: []}
-    for span in spans(claims, times):
-        for start, end, wide in over(span, under):
-            plans = contested(span.covering, wide)
-            values = merged_over(span.covering, wide)
-            said[ANYBODY].append(_Said(start, end, values, bool(plans)))
-            for plan in plans:
-                met = visible([*span.covering, *wide.claims], plan)
-                if any(claim.rank[0] == 0 for claim in met) or plan not in contested((), wide):
-                    said.setdefault(plan, []).append(_Said(start, end, chain(met).values))
-    return said
+def _range(known: list[RangeInterval], one: RangeInterval) -> None:
+    """Append an interval, or lengthen the last one that it adjoins with the same identity."""
+    last = known[-1] if known else one
+    if (
+        last.identity_id == one.identity_id
+        and last.first == one.first
+        and last.valid_to == one.valid_from
+    ):
+        known.pop()
+        one = replace(one, valid_from=last.valid_from)
+    known.append(one)
