@@ -104,14 +104,12 @@ FLOWS = st.lists(
     max_size=24,
 )
 WHO = """
-SELECT m.bytes, n.party, f.party
+SELECT m.bytes, x.party, y.party
 FROM met m
 JOIN (SELECT near, slot, address FROM nears) a USING (near)
 JOIN (SELECT far, slot, address FROM fars) b USING (far)
 JOIN ends x ON x.slot = a.slot AND x.address = a.address
 JOIN ends y ON y.slot = b.slot AND y.address = b.address
-JOIN identities_known n ON n.party = x.party
-JOIN identities_known f ON f.party = y.party
 """
 
 

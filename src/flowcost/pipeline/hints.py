@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -13,43 +13,39 @@ from msgspec import Struct
 from flowcost.model import Identity
 from flowcost.pipeline.codes import counted, distinct, flat
 from flowcost.pipeline.gather import LOCAL_HINTS
-from flowcost.pipeline.world import World, create
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
-
-# A node agent knows the pod by its cgroup; the address may have belonged to another pod. Of the
-# identities of one pod the first by id stands for it.
-PODS = """
-WITH uids AS (
-    SELECT k8s_pod_uid AS uid, arg_min(party, identity_id) AS party
-    FROM identities_known
-    WHERE k8s_pod_uid <> '' AND k8s_pod_uid IN (
-        SELECT local_uid FROM contexts WHERE observer_type = 'node_agent'
-    )
-    GROUP BY ALL
-)
-SELECT coalesce(u.party, 0) AS pod FROM {0} k LEFT JOIN uids u ON u.uid = {1} ORDER BY k.{2}
-"""
-_UID = "CASE WHEN observer_type = 'node_agent' THEN local_uid ELSE '' END"
+from flowcost.pipeline.world import World
 
 
 def identified(
-    con: DuckDBPyConnection,
+    world: World,
     contexts: pa.Table,
     context: Any,  # noqa: ANN401 - Arrow
     party: Any,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401 - Arrow
-    """Return the parties of local ends, the pod where its own agent saw it."""
-    if "node_agent" not in flat(contexts["observer_type"]).unique().to_pylist():
+    """Return the parties of local ends, the pod where its own agent saw it.
+
+    A node agent knows the pod by its cgroup; the address may have belonged to another pod. Of the
+    identities of one pod the first by id stands for it.
+    """
+    by_agent = pc.equal(_texts(contexts, "observer_type"), "node_agent")
+    told = pc.if_else(by_agent, _texts(contexts, "local_uid"), "")
+    uids = told.filter(pc.not_equal(told, "")).unique()
+    if not len(uids):
         return party
-    numbered = contexts.append_column("context", counted(len(contexts)))
-    create(con, "contexts", numbered)
-    pods = con.sql(PODS.format("contexts", _UID, "context")).to_arrow_table()["pod"]
-    canon = con.sql(PODS.format("identities_known", "k8s_pod_uid", "party")).to_arrow_table()["pod"]
-    seen = flat(pods).take(context)
-    agrees = pc.or_(pc.equal(seen, 0), pc.equal(flat(canon).take(party), seen))
-    return pc.if_else(agrees, party, seen)
+    ids = flat(world.identity_rows["identity_id"])
+    uid = pc.index_in(flat(world.identity_rows["k8s_pod_uid"]), uids)
+    held = pc.indices_nonzero(pc.is_valid(uid))
+    first = pa.table({"uid": uid.take(held), "id": ids.take(held)})
+    first = first.group_by("uid").aggregate([("id", "min")])
+    pods = pc.index_in(flat(first["id_min"]), ids)
+    seen = pc.index_in(told, uids).take(context)
+    pod = pods.take(pc.index_in(seen, flat(first["uid"])))
+    agrees = pc.equal(uid.take(party), seen).fill_null(False)  # noqa: FBT003 - Arrow's word
+    return pc.if_else(agrees, party, pc.coalesce(pod, party))
+
+
+def _texts(rows: pa.Table, name: str) -> Any:  # noqa: ANN401 - Arrow
+    return flat(rows[name]).cast(pa.string())
 
 
 def local_hints(

@@ -9,12 +9,14 @@ charges carry them. Every word is numbered once, however many rows have it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowcost.model import EndKind, Identity
+from flowcost.pipeline.gather import LOCAL_HINTS
 from flowcost.schema import IDENTITY_FIELDS
 
 Place = tuple[EndKind, str, str, str, str]  # kind, provider, region, zone id, service
@@ -77,7 +79,10 @@ class Numbering:
         return number
 
     def of(self, rows: pa.Table) -> dict[str, pa.Array]:
-        """Return the numbers of identities, given as `rows_of` returns them, column by column."""
+        """Return the numbers of identities, given as `rows_of` returns them, column by column.
+
+        `silent` has a bit for each of `gather.LOCAL_HINTS` that an identity does not say.
+        """
         node, cluster = (_texts(rows, f"k8s_{one}_name") for one in ("node", "cluster"))
         resource, kind = _texts(rows, "cloud_resource_id"), _texts(rows, "kind")
         node = pc.if_else(pc.equal(node, ""), "", pc.binary_join_element_wise(cluster, node, "/"))
@@ -99,12 +104,23 @@ class Numbering:
             "resource": _coded(_words(rows, "cloud_resource_id"), self.resources.all),
             # A flow to an endpoint leaves through it.
             "via": _coded(pc.if_else(endpoint, resource, "").dictionary_encode(), self.vias.all),
+            "silent": reduce(
+                pc.bit_wise_or,
+                (
+                    pc.shift_left(_says_nothing(rows, field).cast(_NUMBER), pa.scalar(bit, _NUMBER))
+                    for bit, field in enumerate(LOCAL_HINTS.values())
+                ),
+            ),
+            "owned": pc.invert(_says_nothing(rows, "cloud_account_id")),
+            "nameless": pc.and_(
+                _says_nothing(rows, "dns_name"), _says_nothing(rows, "k8s_pod_name")
+            ),
         }
 
     def _places_of(self, rows: pa.Table, kind: pa.Array) -> pa.Array:
         """Return the numbers of the identities' places."""
         somewhere = [
-            pc.not_equal(_texts(rows, name), "")
+            pc.invert(_says_nothing(rows, name))
             for name in ("cloud_region", "k8s_pod_uid", "k8s_pod_name")
         ]
         placed = pc.or_(pc.or_(somewhere[0], somewhere[1]), somewhere[2])
@@ -161,6 +177,10 @@ def _words(rows: pa.Table, name: str) -> pa.DictionaryArray:
 def _texts(rows: pa.Table, name: str) -> pa.Array:
     texts = rows[name].combine_chunks()
     return texts if name in _OWN else texts.dictionary_decode()
+
+
+def _says_nothing(rows: pa.Table, name: str) -> pa.Array:
+    return pc.equal(_texts(rows, name), "")
 
 
 def _coded(column: pa.DictionaryArray, number: Callable[[Iterable[str]], pa.Array]) -> pa.Array:

@@ -22,7 +22,7 @@ from flowcost.pipeline.codes import counted, distinct, flat, same, summed
 from flowcost.pipeline.ends import resolve
 from flowcost.pipeline.gather import AT_GATEWAY, LOCAL_HINTS, Gathered
 from flowcost.pipeline.hints import identified, local_hints, remote_hints
-from flowcost.pipeline.parties import gateways_at, parties
+from flowcost.pipeline.parties import gateways_at
 from flowcost.pipeline.world import SCOPES, World
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ def observe(
     found = resolve(con, world, given, asked)
     local = found.party.take(found.number.slice(0, len(nears)))
     remote = found.party.take(found.number.slice(len(nears)))
-    local = identified(con, given.contexts, flat(nears["context"]), local)
-    silent = parties(con)
+    local = identified(world, given.contexts, flat(nears["context"]), local)
+    silent = world.parties
     local = local_hints(world, silent, contexts, nears, local)
     remote = remote_hints(world, silent, contexts, fars, remote)
-    known = _Known(con, world, given, parties(con), found.located)
+    known = _Known(con, world, given, world.parties, found.located)
     return Met(
         nears=_nears(known, contexts, nears, local),
         fars=_fars(known, fars, remote),

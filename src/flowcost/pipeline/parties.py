@@ -1,7 +1,4 @@
-"""What rows need of identities and gateways, as columns by number.
-
-A party is an identity's number (`World`); 0 is nobody known.
-"""
+"""What rows need of gateways, as columns by number, and of moments."""
 
 from __future__ import annotations
 
@@ -13,21 +10,12 @@ import pyarrow.compute as pc
 
 from flowcost.errors import FlowcostError
 from flowcost.pipeline.codes import coded, distinct, flat, same
-from flowcost.pipeline.gather import LOCAL_HINTS, Slot
+from flowcost.pipeline.gather import Slot
 from flowcost.pipeline.world import create
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_SILENT = " + ".join(
-    f"({field} = '')::INTEGER * {1 << bit}" for bit, field in enumerate(LOCAL_HINTS.values())
-)
-PARTIES = f"""
-SELECT place, network, cluster_no, node, end_no, scope_no, account, resource, via,
-       {_SILENT} AS silent, cloud_account_id <> '' AS owned,
-       dns_name = '' AND k8s_pod_name = '' AS nameless
-FROM identities_known ORDER BY party
-"""
 GATEWAYS = "SELECT kind, account, network, place FROM gateways ORDER BY rowid"
 GATEWAY_AT = """
 SELECT coalesce(g.rowid + 1, 0)::INTEGER AS gateway
@@ -50,11 +38,6 @@ def aligned(con: DuckDBPyConnection, query: str, rows: int) -> pa.Table:
             hint="report this with the inventory: its timeline is wrong",
         )
     return found
-
-
-def parties(con: DuckDBPyConnection) -> pa.Table:
-    """Return the columns of all identities, by party."""
-    return con.sql(PARTIES).to_arrow_table().combine_chunks()
 
 
 def gateways(con: DuckDBPyConnection) -> pa.Table:

@@ -24,19 +24,6 @@ if TYPE_CHECKING:
 SCOPES = tuple(Scope)
 GATEWAY_KINDS = tuple(GatewayKind)
 
-# What questions to the engine read of an identity in words.
-_READ = (
-    "identity_id",
-    "cloud_account_id",
-    "cloud_region",
-    "cloud_availability_zone",
-    "cloud_vpc_id",
-    "cloud_subnet_id",
-    "k8s_pod_name",
-    "k8s_pod_uid",
-    "dns_name",
-)
-
 
 def identity_at(place: Place) -> Identity:
     """Return an identity that says nothing but its place."""
@@ -54,19 +41,17 @@ class World:
     """The engine's copy of a resolution, and the identities that records add to it."""
 
     def __init__(self, con: DuckDBPyConnection, columns: Columns) -> None:
-        self.con = con
         numbers = self._numbers = Numbering(columns.words, columns.places)
         self.accounts, self.resources = numbers.accounts, numbers.resources
         self.vias, self.services, self.places = numbers.vias, numbers.services, numbers.places
         self._known = columns.identities
         self._revealed: list[Identity] = []
         self._party: dict[int, int] = {}  # of those
-        self._rows = [columns.identities]
+        self._rows, self._parties = [columns.identities], [columns.tables["parties"]]
         self._shares = bool(len(columns.tables["plans"]))
         for name, table in columns.tables.items():
             if name != "parties":
                 create(con, name, table)
-        create(con, "identities_known", _entered(columns.identities, columns.tables["parties"], 0))
         create(
             con,
             "scopes",
@@ -80,6 +65,13 @@ class World:
     def identity_rows(self) -> pa.Table:
         """Return the columns of `schema.IDENTITIES` of all identities, by party."""
         return pa.concat_tables(self._rows)
+
+    @property
+    def parties(self) -> pa.Table:
+        """Return the numbers of all identities (`Numbering.of`), by party."""
+        if len(self._parties) > 1:
+            self._parties = [pa.concat_tables(self._parties).combine_chunks()]
+        return self._parties[0]
 
     @property
     def shares_addresses(self) -> bool:
@@ -98,24 +90,22 @@ class World:
         """Enter identities that records revealed; return their parties."""
         wanted: dict[int, Identity] = {}
         keys = [remember(wanted, identity) for identity in identities]
-        parties = self._parties(list(wanted))
+        parties = self._of(list(wanted))
         for identity in self.identities(list(parties.values())):
             remember(wanted, identity)  # one that differs must not share the id
         fresh = {key: identity for key, identity in wanted.items() if key not in parties}
         if fresh:
             first = len(self._known) + len(self._revealed)
             rows = rows_of(fresh)
-            numbers = pa.table(self._numbers.of(rows))
-            create(self.con, "identities_fresh", _entered(rows, numbers, first))
-            self.con.execute("INSERT INTO identities_known SELECT * FROM identities_fresh")
             self._rows.append(rows)
+            self._parties.append(pa.table(self._numbers.of(rows)))
             self._revealed += fresh.values()
             entered = {key: first + number for number, key in enumerate(fresh)}
             self._party |= entered
             parties |= entered
         return [parties[key] for key in keys]
 
-    def _parties(self, keys: list[int]) -> dict[int, int]:
+    def _of(self, keys: list[int]) -> dict[int, int]:
         """Return the parties of those content ids that are known."""
         found = pc.index_in(
             pa.array(keys, pa.int64()), self._known["identity_id"].combine_chunks()
@@ -129,12 +119,3 @@ def create(con: DuckDBPyConnection, name: str, columns: dict[str, pa.Array] | pa
     con.register("incoming", pa.table(columns) if isinstance(columns, dict) else columns)
     con.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM incoming")
     con.unregister("incoming")
-
-
-def _entered(rows: pa.Table, numbers: pa.Table, first: int) -> pa.Table:
-    """Return rows of `identities_known`, whose parties begin at `first`."""
-    parties = pa.array(range(first, first + len(rows)), pa.int32())
-    read = {name: rows[name] for name in _READ}
-    return pa.table(
-        {**read, "party": parties, **{name: numbers[name] for name in numbers.column_names}}
-    )
