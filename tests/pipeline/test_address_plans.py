@@ -20,7 +20,8 @@ from flowcost.pipeline.observe import meet, observe
 from flowcost.pipeline.parting import part
 from flowcost.pipeline.pieces import related
 from flowcost.pipeline.resolved import resolved
-from flowcost.pipeline.run import Settings, run
+from flowcost.pipeline.run import run
+from flowcost.pipeline.work import Settings
 from flowcost.pipeline.world import World
 from flowcost.price import list_book
 from flowcost.resolve import Claim, Gateway, Layer, NetworkInterface, inventory, timeline

@@ -17,7 +17,8 @@ from flowcost import money
 from flowcost.ledger import Ledger
 from flowcost.pipeline.reading import Embedded
 from flowcost.pipeline.resolved import resolved
-from flowcost.pipeline.run import Settings, run
+from flowcost.pipeline.run import run
+from flowcost.pipeline.work import Settings
 from flowcost.price import list_book
 from flowcost.resolve import inventory, timeline
 from flowcost.sources import discover

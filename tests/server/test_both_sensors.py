@@ -7,7 +7,8 @@ import pytest
 from flowcost.ledger import Ledger, Partition
 from flowcost.ledger.query import Selection, costs
 from flowcost.pipeline.resolved import resolved
-from flowcost.pipeline.run import Settings, run
+from flowcost.pipeline.run import run
+from flowcost.pipeline.work import Settings
 from flowcost.price import list_book
 from flowcost.resolve import aws_ranges, timeline
 from flowcost.sources import discover

@@ -23,7 +23,8 @@ from flowcost.pipeline import kept
 from flowcost.pipeline.flow_logs import located, reader_of
 from flowcost.pipeline.hour import LayersOf, layers_beside
 from flowcost.pipeline.memory import frugal
-from flowcost.pipeline.run import Progress, Ran, Settings, run
+from flowcost.pipeline.run import Progress, Ran, run
+from flowcost.pipeline.work import Settings
 from flowcost.price import list_book
 from flowcost.resolve import Layer, inventory
 from flowcost.sources.kernel import Options

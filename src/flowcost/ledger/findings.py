@@ -38,9 +38,10 @@ def findings(
     `whole` is what the selection adds up to, if the asker knows it already.
     """
     whole = whole or totals(ledger, selection)
-    found = [
-        *_missing_endpoints(ledger, selection),
-        *_share(
+    found = _missing_endpoints(ledger, selection)
+    # What has neither bytes nor a price is not asked for.
+    if whole.unknown_bytes or whole.unpriced_bytes:
+        found += _share(
             ledger,
             selection,
             f"path = {Path.UNKNOWN}",
@@ -48,8 +49,10 @@ def findings(
             severity="warning",
             subject="billing path cannot be proven",
             hint="rules and evidence: flowcost explain with this filter",
-        ),
-        *_share(
+        )
+    owned = (whole.attributed_bytes, whole.attributed_cost) == (whole.bytes, whole.list_cost)
+    if not owned or whole.unpriced_bytes:
+        found += _share(
             ledger,
             selection,
             f'owner = "{UNATTRIBUTED}"',
@@ -57,7 +60,8 @@ def findings(
             severity="warning",
             subject="the paying end has no owner",
             hint="add the address to the inventory or to declared.toml",
-        ),
+        )
+    found += [
         *_share(
             ledger,
             selection,

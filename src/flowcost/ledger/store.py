@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -23,23 +22,21 @@ from flowcost import clock
 from flowcost.errors import LedgerError
 from flowcost.ledger.attach import attach_held
 from flowcost.ledger.catalogue import Held
-from flowcost.ledger.encode import Rows, encode
+from flowcost.ledger.encode import Rows
 from flowcost.ledger.engine import SPILL, Engine
 from flowcost.ledger.levels import FINEST, Detail, Shelves
 from flowcost.ledger.partition import (
     IDS,
     MANIFEST,
-    STORED,
     VERSION,
-    DataFile,
     Input,
     Manifest,
     Partition,
-    Totals,
     read_manifest,
 )
 from flowcost.ledger.remembered import Kept, Reduction, Remembered
 from flowcost.ledger.tally import Tallies
+from flowcost.ledger.writing import Sums, replace, sync, write
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,10 +118,9 @@ class Ledger:
             for table, column in IDS.items():
                 _check_unique(given[table], column, partition)
             folder.mkdir(parents=True, exist_ok=True)
-            totals = _Totals()
+            sums = Sums()
             files = {
-                table: _write(folder, table, rows, totals.add if table == "charges" else _unseen)
-                for table, rows in sorted(given.items())
+                table: write(folder, table, rows, sums) for table, rows in sorted(given.items())
             }
             manifest = Manifest(
                 version=VERSION,
@@ -133,14 +129,14 @@ class Ledger:
                 hour=clock.iso(partition.hour),
                 inputs=tuple(sorted(inputs)),
                 files=files,
-                totals=totals.found,
+                totals=sums.totals,
             )
             before = self.manifest(partition)
             if before == manifest:
                 return False
             encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-            _replace(folder / MANIFEST, encoded + b"\n")
-            _sync(folder)
+            replace(folder / MANIFEST, encoded + b"\n")
+            sync(folder)
             _sweep(folder, manifest)
             return True
 
@@ -210,22 +206,6 @@ class Ledger:
                 self.shelves.hours.mark()
 
 
-def _write(
-    folder: Path, table: str, given: pa.Table | Rows, seen: Callable[[pa.Table], None]
-) -> DataFile:
-    draft = folder / f".{table}.{os.getpid()}.tmp"
-    with draft.open("w+b") as handle:
-        encode(given, STORED[table], handle, seen=seen)
-        handle.flush()
-        os.fsync(handle.fileno())
-        size = handle.tell()
-        handle.seek(0)
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
-    final = folder / f"{table}-{digest[:16]}.parquet"
-    draft.replace(final)
-    return DataFile(name=final.name, sha256=digest, rows=len(given), size=size)
-
-
 def _check_unique(given: pa.Table, column: str, partition: Partition) -> None:
     import pyarrow.compute as pc  # noqa: PLC0415 - heavy
 
@@ -255,66 +235,9 @@ def _wrong(held: Held) -> list[str]:
     return wrong
 
 
-def _unseen(rows: pa.Table) -> None:
-    """Count nothing: only charges are summed."""
-
-
-class _Totals:
-    """Exact sums of charges, row group by row group."""
-
-    def __init__(self) -> None:
-        self._bytes = self._unpriced = self._cost = 0
-
-    def add(self, charges: pa.Table) -> None:
-        """Count some rows."""
-        import pyarrow.compute as pc  # noqa: PLC0415 - heavy
-
-        self._bytes += _sum(charges["bytes"])
-        self._cost += _sum(charges["list_cost"])
-        unpriced = pc.is_null(charges["list_cost"])
-        if pc.any(unpriced, min_count=0).as_py():
-            rows = charges.select(["quantity", "unit"]).filter(unpriced)
-            in_bytes = pc.equal(rows["unit"].cast("string"), "bytes")
-            self._unpriced += _sum(rows["quantity"].filter(in_bytes))
-
-    @property
-    def found(self) -> Totals:
-        """Return the sums so far."""
-        return Totals(bytes=self._bytes, unpriced_bytes=self._unpriced, list_cost=str(self._cost))
-
-
-def _sum(column: Any) -> int:  # noqa: ANN401 - Arrow
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    wide = (
-        column.cast(pa.decimal128(38, 0))
-        if pa.types.is_decimal(column.type)
-        else column.cast(pa.decimal128(19, 0)).cast(pa.decimal128(38, 0))
-    )
-    return int(pc.sum(wide).as_py() or 0)
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with draft.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    draft.replace(path)
 
 
 def _sweep(folder: Path, manifest: Manifest | None) -> None:

@@ -81,11 +81,6 @@ class Ends(Struct, frozen=True):
 def ends_of(world: World, met: Met) -> Ends:
     """Return what charges say of the ends of one attribution."""
     ids, addresses = flat(world.identity_rows["identity_id"]), met.given.addresses
-    unknown, count = ranks(addresses)
-    known, more = ranks(ids)
-    # Nobody's id is the smallest, so unknown ends come first, by address.
-    backwards = unknown.take(pc.array_sort_indices(counted(len(addresses)), order="descending"))
-    ranked = pa.concat_arrays([backwards, pc.add(known.slice(1), count)])
     gateways = len(world.vias.values)
     return Ends(
         ids=ids,
@@ -94,8 +89,17 @@ def ends_of(world: World, met: Met) -> Ends:
         addresses=addresses,
         account_words=pa.array(world.accounts.values, pa.string()),
         resource_words=pa.array([*world.vias.values, *world.resources.values], pa.string()),
-        ranks=(ranked, count + more),
+        ranks=end_ranks(ids, addresses),
     )
+
+
+def end_ranks(ids: Any, addresses: Any) -> Digits:  # noqa: ANN401 - Arrow
+    """Return `Ends.ranks` of the ids by party, and of the addresses by number."""
+    unknown, count = ranks(addresses)
+    known, more = ranks(ids)
+    # Nobody's id is the smallest, so unknown ends come first, by address.
+    backwards = unknown.take(pc.array_sort_indices(counted(len(addresses)), order="descending"))
+    return pa.concat_arrays([backwards, pc.add(known.slice(1), count)]), count + more
 
 
 class Charges:

@@ -24,15 +24,40 @@ Digits = tuple[Any, int]  # a column of numbers below a size
 
 
 class Distinct(Struct, frozen=True):
-    """Which of the distinct combinations each row has, and the first row that has each."""
+    """Which of the distinct combinations of `columns` each row has (`numbers`).
 
+    `keys` are the combinations, packed; null where they had to be numbered anew for it.
+    """
+
+    columns: tuple[Digits, ...]
     numbers: Any
-    firsts: Any
+    keys: Any
+    size: int
 
     @property
-    def size(self) -> int:
-        """Return how many there are."""
-        return len(self.firsts)
+    def firsts(self) -> Any:  # noqa: ANN401 - Arrow
+        """Return the first row that has each."""
+        if not self.size:
+            return self.numbers
+        # Numbers are given in the order of first appearance: a first one exceeds all before it.
+        before = pc.cumulative_max(self.numbers.slice(0, len(self.numbers) - 1))
+        before = pa.concat_arrays([pa.array([-1], self.numbers.type), before])
+        return pc.indices_nonzero(pc.greater(self.numbers, before))
+
+    def digits(self) -> list[Any]:
+        """Return the columns' numbers in each."""
+        if self.keys is None:
+            return [flat(column).take(self.firsts) for column, _ in self.columns]
+        found: list[Any] = []
+        left = self.keys
+        for column, size in reversed(self.columns):
+            if size <= 1:
+                found.append(same(0, self.size, column.type))
+                continue
+            above = pc.divide(left, size)
+            found.append(pc.subtract(left, pc.multiply(above, size)).cast(column.type))
+            left = above
+        return found[::-1]
 
 
 def flat(column: Any) -> Any:  # noqa: ANN401 - Arrow
@@ -85,13 +110,10 @@ def _packed(columns: Sequence[Digits]) -> Any:  # noqa: ANN401 - Arrow
 
 def distinct(columns: Sequence[Digits], rows: int) -> Distinct:
     """Return which rows have equal numbers in all columns."""
-    found = packed(columns, rows)[0].dictionary_encode().indices
-    if not rows:
-        return Distinct(found, found)
-    # Numbers are given in the order of first appearance, so a first one exceeds all before it.
-    before = pc.cumulative_max(found.slice(0, rows - 1))
-    least = pa.array([-1], found.type)
-    return Distinct(found, pc.indices_nonzero(pc.greater(found, pa.concat_arrays([least, before]))))
+    found = packed(columns, rows)[0].dictionary_encode()
+    whole = prod(size for _, size in columns) <= _MOST
+    keys = found.dictionary if whole else None
+    return Distinct(tuple(columns), found.indices, keys, len(found.dictionary))
 
 
 def same(value: object, rows: int, kind: Any = None) -> Any:  # noqa: ANN401 - Arrow

@@ -30,7 +30,7 @@ from flowcost.model import (
 from flowcost.pipeline.codes import coded, distinct, flat
 from flowcost.pipeline.numbering import Place
 from flowcost.pipeline.observe import Met
-from flowcost.pipeline.ways import Ways
+from flowcost.pipeline.ways import Between, Ways
 from flowcost.pipeline.world import GATEWAY_KINDS, SCOPES, World, identity_at
 from flowcost.price.tiers import numerator as rate_numerator
 
@@ -100,21 +100,6 @@ class Far(Struct, frozen=True):
     family: int
 
 
-class Between(Struct, frozen=True):
-    """What a verdict can depend on between both ends; `place` is a gateway's, -1 if none is known.
-
-    `near` and `far` are classes of ends.
-    """
-
-    near: int
-    far: int
-    vpc: int
-    on_one_node: bool
-    routed: int
-    elsewhere: bool
-    place: int
-
-
 def decide(
     world: World,
     met: Met,
@@ -176,7 +161,7 @@ def _fars(world: World, met: Met) -> list[Far]:
 
 
 def _facts(between: Between, near: Near, far: Far, world: World, assume_provider: str) -> Facts:
-    place = between.place
+    place = between.gateway - 1
     return assemble(
         local=identity_at(near.place),
         remote=identity_at(far.place),

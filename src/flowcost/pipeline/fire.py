@@ -53,7 +53,7 @@ def _kinds(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     sizes = [(pc.max(rows[name]).as_py() or 0) + 1 for name in KIND]
     columns = [flat(rows[name]) for name in KIND]
     alike = distinct([*zip(columns, sizes, strict=True)], len(rows))
-    kinds = rows.select(KIND).take(alike.firsts).combine_chunks()
+    kinds = pa.table(alike.digits(), names=KIND)
     return rows.select(_ROW).append_column("kind", alike.numbers), kinds
 
 

@@ -100,8 +100,7 @@ def _near(given: Gathered, rows: pa.Table) -> tuple[Any, pa.Table]:
     columns = [rows[name] for name in ("slot", "local", "context")]
     sizes = len(given.slots), len(given.addresses), len(given.contexts)
     found = distinct([*zip(columns, sizes, strict=True)], len(rows))
-    nears = rows.select(["slot", "local", "context"]).take(found.firsts)
-    return found.numbers, nears.rename_columns(["slot", "address", "context"]).combine_chunks()
+    return found.numbers, pa.table(found.digits(), names=["slot", "address", "context"])
 
 
 def _far(given: Gathered, rows: pa.Table) -> tuple[Any, pa.Table]:
@@ -110,11 +109,10 @@ def _far(given: Gathered, rows: pa.Table) -> tuple[Any, pa.Table]:
     if pc.any(names, min_count=0).as_py():
         numbers = pc.add(counted(len(names)), pa.scalar(1, pa.int32()))
         naming = pc.if_else(flat(names), numbers, 0).take(flat(rows["context"]))
-    rows = rows.select(["slot", "remote"]).append_column("naming", naming)
     sizes = len(given.slots), len(given.addresses), len(given.contexts) + 1
-    found = distinct([*zip(rows.columns, sizes, strict=True)], len(rows))
-    fars = rows.take(found.firsts)
-    return found.numbers, fars.rename_columns(["slot", "address", "naming"]).combine_chunks()
+    columns = rows["slot"], rows["remote"], naming
+    found = distinct([*zip(columns, sizes, strict=True)], len(rows))
+    return found.numbers, pa.table(found.digits(), names=["slot", "address", "naming"])
 
 
 def _contexts(world: World, given: pa.Table) -> pa.Table:

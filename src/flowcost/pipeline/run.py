@@ -9,18 +9,16 @@ saw too is attributed from both (`hour`), whoever of the run and the server does
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import duckdb
 from msgspec import Struct
 
-from flowcost import clock
-from flowcost.clock import HOUR
-from flowcost.ledger import Input, Ledger, Partition
+from flowcost.ledger import Ledger, Partition
 from flowcost.model import Finding
-from flowcost.pipeline.agent_shelf import AGENTS, AgentShelf, Index
+from flowcost.pipeline.agent_shelf import Index
 from flowcost.pipeline.attribute import Attributed, attribute
 from flowcost.pipeline.columns import Columns
 from flowcost.pipeline.coverage import uncovered
@@ -32,37 +30,17 @@ from flowcost.pipeline.pieces import partials, related
 from flowcost.pipeline.reading import Embedded, Reader
 from flowcost.pipeline.resolved import Resolved
 from flowcost.pipeline.run_findings import merged, settled, too_late
-from flowcost.pipeline.shelf import Entry, Shelf, folder_of
+from flowcost.pipeline.shelf import Shelf, folder_of
 from flowcost.pipeline.tiering import settle_months
+from flowcost.pipeline.work import Settings, Work
 from flowcost.pipeline.world import World
 from flowcost.price import RateBook
-from flowcost.sources.kernel import Options
 from flowcost.sources.report import FileReport, findings
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from flowcost.sources.discover import LogFile
-
-# Hours are attributed together up to this many flow aggregates, which bounds memory.
-BATCH = 1_500_000
-
-
-class Settings(Struct, frozen=True, kw_only=True):
-    """What the operator chose.
-
-    `start` and `end` bound the hours that are attributed, half-open; `again` attributes hours
-    anew, and reads the given files again, although they have not changed (a better inventory,
-    another book). `memory` is the engine's limit.
-    """
-
-    options: Options
-    start: datetime | None = None
-    end: datetime | None = None
-    tiering: str = "marginal"
-    assume_provider: str = "aws"  # VPC and transit gateway flow logs are AWS's
-    memory: str = "768MB"
-    again: bool = False
 
 
 class Progress(Struct, frozen=True):
@@ -121,7 +99,7 @@ def run(
             kept_from=ledger.shelves.retired().kept_from,
         )
         give_back()
-    work = _Work(shelf, ledger, settings)
+    work = Work(shelf, ledger, settings)
     shelf.drop(work.kept_from)
     changed, found, checks = _attribute(work, known.columns, layers_of, rates, progress)
     if settings.tiering == "account_meter":
@@ -164,73 +142,8 @@ def _counter(stage: str, total: int, progress: Callable[[Progress], None]) -> Ca
     return count
 
 
-class _Work:
-    """Which hours need attribution, and from what."""
-
-    def __init__(self, shelf: Shelf, ledger: Ledger, settings: Settings) -> None:
-        self.shelf, self.ledger, self.settings = shelf, ledger, settings
-        self.agents = AgentShelf(ledger.root)
-        self.kept_from = ledger.shelves.retired().kept_from
-        by_hour = shelf.by_hour()
-        self.hours = {hour: by_hour[hour] for hour in by_hour if hour >= self.kept_from}
-        start, end = settings.start, settings.end
-        self.dirty = [
-            hour
-            for hour, entries in self.hours.items()
-            if (start is None or hour >= clock.hour_of(start))
-            and (end is None or hour < end)
-            and (settings.again or self._changed(hour, entries))
-        ]
-        self.settled = [hour for hour in self.dirty if self._is_settled(hour)]
-        self.dirty = [hour for hour in self.dirty if hour not in self.settled]
-
-    def partition(self, hour: datetime) -> Partition:
-        """Return the ledger's partition of an hour of flow logs."""
-        return Partition(self.settings.options.tenant, "", hour)
-
-    def seen_by_agents(self, hour: datetime) -> Index | None:
-        """Return what agents posted for an hour, None if nothing."""
-        return self.agents.index(self.settings.options.tenant, hour)
-
-    def _is_settled(self, hour: datetime) -> bool:
-        """Return whether an hour was made from segments that are gone: it cannot be made again."""
-        tenant = self.settings.options.tenant
-        if hour >= self.agents.dropped_before(tenant) or self.seen_by_agents(hour) is not None:
-            return False
-        made = self.ledger.manifests(hour, hour + HOUR, tenant=tenant)
-        return any(one.name == AGENTS for manifest in made for one in manifest.inputs)
-
-    def inputs(self, partition: Partition) -> list[Input]:
-        """Return the files that an hour is made from."""
-        return [entry.input for entry in self.hours[partition.hour]]
-
-    def batches(self) -> Iterator[list[datetime]]:
-        """Yield runs of dirty hours that fit in memory together."""
-        batch: list[datetime] = []
-        flows = 0
-        for hour in self.dirty:
-            size = sum(entry.hours[int(hour.timestamp())] for entry in self.hours[hour])
-            if batch and flows + size > BATCH:
-                yield batch
-                batch, flows = [], 0
-            batch.append(hour)
-            flows += size
-        if batch:
-            yield batch
-
-    def _changed(self, hour: datetime, entries: Sequence[Entry]) -> bool:
-        expected = [entry.input for entry in entries]
-        index = self.seen_by_agents(hour)
-        if index is None:
-            manifest = self.ledger.manifest(self.partition(hour))
-            return manifest is None or list(manifest.inputs) != sorted(expected)
-        expected.append(index.input)
-        found = self.ledger.manifests(hour, hour + HOUR, tenant=index.tenant)
-        return not found or any(list(one.inputs) != sorted(expected) for one in found)
-
-
 def _attribute(
-    work: _Work,
+    work: Work,
     columns: Columns,
     layers_of: LayersOf,
     rates: RateBook,
@@ -267,7 +180,7 @@ def _attribute(
     return changed, found, checks
 
 
-def _both(work: _Work, index: Index, layers_of: LayersOf, rates: RateBook) -> Attributed:
+def _both(work: Work, index: Index, layers_of: LayersOf, rates: RateBook) -> Attributed:
     """Attribute an hour that agents saw too."""
     engine = Engine(memory=work.settings.memory, spill=work.shelf.folder / "spill")
     with engine.connect() as con:
@@ -280,7 +193,7 @@ def _both(work: _Work, index: Index, layers_of: LayersOf, rates: RateBook) -> At
 def _alone(
     con: DuckDBPyConnection,
     world: World,
-    work: _Work,
+    work: Work,
     hours: Sequence[datetime],
     rates: RateBook,
 ) -> Attributed:
@@ -288,28 +201,13 @@ def _alone(
     formats = {hour: formats_of(one.report for one in work.hours[hour]) for hour in hours}
     provider, overlap = work.settings.assume_provider, NO_OVERLAP
     if may_overlap(formats):
-        _flows(con, work, hours)
+        work.view(con, hours)
         overlap = choose_logs(con, formats)
     if overlap.bytes:
         flows = related(con, "flows")
     else:
-        entries = {entry.key: entry for hour in hours for entry in work.hours[hour]}
-        flows = partials(work.shelf.live(entries.values()), hours)
+        flows = partials(work.shelf.live(work.entries(hours)), hours)
     done = attribute(
         con, world, rates, work.ledger, work.inputs, assume_provider=provider, flows=flows
     )
     return done.beside(overlap)
-
-
-def _flows(con: DuckDBPyConnection, work: _Work, batch: Sequence[datetime]) -> None:
-    """Create the view `logged`: the flows of all partials in the hours of a batch."""
-    entries = {entry.key: entry for hour in batch for entry in work.hours[hour]}
-    source = work.shelf.relation(entries.values())
-    hours = ", ".join(f"TIMESTAMP '{hour:%Y-%m-%d %H:%M:%S}'" for hour in batch)
-    first, last = (f"TIMESTAMP '{edge:%Y-%m-%d %H:%M:%S}'"
-                   for edge in (batch[0], batch[-1] + HOUR))  # fmt: skip
-    con.execute(
-        f"CREATE OR REPLACE TEMP VIEW logged AS SELECT * FROM {source}"
-        f" WHERE window_start >= {first} AND window_start < {last}"
-        f" AND date_trunc('hour', window_start) IN ({hours})"
-    )

@@ -66,8 +66,24 @@ _NO_WAY = pa.array([UNKNOWN, GATEWAY_KINDS.index(GatewayKind.NONE)], pa.int32())
 SAME, OTHER, UNSAID = range(3)  # how two VPCs relate; positions in `decide.VPC`
 
 
+class Between(Struct, frozen=True):
+    """What a verdict can depend on: classes of both ends and what lies between them.
+
+    `vpc` is one of `SAME`, `OTHER` and `UNSAID`; `gateway` is one more than its place, 0 if none is
+    known.
+    """
+
+    near: int
+    far: int
+    vpc: int
+    on_one_node: bool
+    routed: int
+    elsewhere: bool
+    gateway: int
+
+
 class Ways(Struct, frozen=True):
-    """What rows refer to: `combinations` of classes of both ends and what lies between them."""
+    """What rows refer to: `combinations`, the columns of `Between`, and gateways by number."""
 
     combinations: pa.Table
     gateways: pa.Table
@@ -119,22 +135,14 @@ def _found(
         pc.or_(of_near("led"), pc.greater(via, 0)),
         pc.invert(pc.is_in(routed, value_set=_NO_WAY)),
     )
-    parts = {
-        "near_class": of_near("class"),
-        "far_class": of_far("class"),
-        "vpc": vpc,
-        "on_one_node": on_one_node.cast(pa.int32()),
-        "routed": routed,
-        "elsewhere": elsewhere.cast(pa.int32()),
-        "gateway_place": its["place"],
-    }
     facts = distinct(
         [
-            *(_sized(parts[name]) for name in ("near_class", "far_class")),
+            _sized(of_near("class")),
+            _sized(of_far("class")),
             (vpc, 3),
-            (parts["on_one_node"], 2),
+            (on_one_node.cast(pa.int32()), 2),
             (routed, len(GATEWAY_KINDS)),
-            (parts["elsewhere"], 2),
+            (elsewhere.cast(pa.int32()), 2),
             _sized(pc.add(its["place"], 1)),
         ],
         count,
@@ -146,7 +154,7 @@ def _found(
         "led": led,
         "combination": facts.numbers,
     })  # fmt: skip
-    return found, pa.table(parts).take(facts.firsts)
+    return found, pa.table(facts.digits(), names=Between.__struct_fields__)
 
 
 def _sized(column: Any) -> tuple[Any, int]:  # noqa: ANN401 - Arrow
