@@ -107,7 +107,7 @@ class _InventoryPath(click.Path):
     help="Where files are read: this machine, or a Spark cluster.",
 )
 @click.option("--workers", default=0, help="Files read at once here; 0 for one per core.")
-@click.option("--memory", default="768MB", show_default=True, help="Memory of the engine.")
+@click.option("--memory", default="512MB", show_default=True, help="Memory of the engine.")
 @click.option("--again", is_flag=True, help="Read and attribute again what has not changed.")
 def command(
     *,
@@ -131,7 +131,7 @@ def command(
 ) -> None:
     """Read flow logs, attribute and price them into the ledger, and say what to look at first."""
     frugal()
-    ledger = Ledger.open(ledger_path, create=True)
+    ledger = Ledger.open(ledger_path, create=True, memory=memory)
     known = kept.resolve(inventory_path, kept.folder_of(ledger.root))
     settings = Settings(
         options=Options(

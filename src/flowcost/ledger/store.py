@@ -23,7 +23,7 @@ from flowcost.errors import LedgerError
 from flowcost.ledger.attach import attach_held
 from flowcost.ledger.catalogue import Held
 from flowcost.ledger.encode import Rows
-from flowcost.ledger.engine import SPILL, Engine
+from flowcost.ledger.engine import MEMORY, SPILL, Engine
 from flowcost.ledger.levels import FINEST, Detail, Shelves
 from flowcost.ledger.partition import (
     IDS,
@@ -48,19 +48,19 @@ class Ledger:
 
     A `shared` ledger is a server's: it remembers what it read, and is read for one tenant at a
     time. Asked for all of them it raises ValueError, so that a view which lost its tenant shows
-    nothing.
+    nothing. `memory` is what the engine that answers questions may take.
     """
 
-    def __init__(self, root: Path, *, shared: bool = False) -> None:
+    def __init__(self, root: Path, *, shared: bool = False, memory: str = MEMORY) -> None:
         self.root = root
         self.shared = shared
         self.shelves = Shelves(root)
-        self.engine = Engine(root / SPILL)
+        self.engine = Engine(root / SPILL, memory)
         self._remembered = Remembered(self.engine) if shared else None  # one who asks once need not
         self.tallies = Tallies(self.engine)
 
     @classmethod
-    def open(cls, root: str | Path, *, create: bool = False) -> Ledger:
+    def open(cls, root: str | Path, *, create: bool = False, memory: str = MEMORY) -> Ledger:
         """Return the ledger at `root`.
 
         Raises:
@@ -73,7 +73,7 @@ class Ledger:
             raise LedgerError(
                 f"{path}: no ledger there", hint="name an existing folder with --ledger"
             )
-        return cls(path)
+        return cls(path, memory=memory)
 
     def manifests(
         self, start: datetime | None = None, end: datetime | None = None, *, tenant: str = ""

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from flowcost.pipeline.codes import coded, distinct, flat, same
+from flowcost.pipeline.codes import coded, distinct, flat, same, summed
 from flowcost.pipeline.pieces import CONTEXT, hour_of
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ LOCAL_HINTS = {
 }
 AT_GATEWAY = ("gateway", "tgw_attachment")  # observer types
 _HOUR_US = 3_600_000_000
+_ENDS, _SUMS = ("local", "remote"), ("bytes", "packets")
+MANY = 1 << 22  # rows, of 32 bytes
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -71,35 +73,69 @@ def gather(con: DuckDBPyConnection, pieces: Iterable[pa.Table]) -> tuple[pa.Tabl
 
     Returns rows of slot, local, remote, context, bytes, packets, and what they refer to.
     """
-    changes = _Changes(con)
-    addresses = _Numbering(pa.table({"address": pa.array([b""], pa.binary())}))
-    contexts = _Numbering(_CONTEXT_SCHEMA.empty_table())
-    moments = _Numbering(pa.table({"moment": pa.array([], pa.int64())}))
-    sums: dict[str, list[Any]] = {"bytes": [], "packets": []}
+    changes, flows = _Changes(con), _Flows()
     for piece in pieces:
-        ends = {name: _end(piece[f"{name}_address"]) for name in ("local", "remote")}
-        for name, end in ends.items():
-            addresses.add(name, pa.table({"address": end.dictionary}), end.indices)
-        moment = changes.moments(flat(piece["window_start"]), *ends.values()).dictionary_encode()
-        moments.add("moment", pa.table({"moment": moment.dictionary}), moment.indices)
-        found = distinct([coded(piece[name]) for name in CONTEXT], len(piece))
-        words = piece.select(CONTEXT).take(found.firsts).cast(_CONTEXT_SCHEMA)
-        contexts.add("context", words, found.numbers)
-        for name, arrays in sums.items():
-            arrays.append(flat(piece[name]).cast(pa.int64()))
-    context, local = contexts.taken("context"), addresses.taken("local")
-    described = _described(contexts.known)
-    slot, slots, periods = _slots(moments, flat(described["tenant"]).dictionary_encode(), context)
-    rows = {"slot": slot, "local": local, "remote": addresses.taken("remote"), "context": context}
-    for name in tuple(sums):
-        rows[name] = _joined(sums.pop(name), pa.int64())
-    return pa.table(rows), Gathered(
-        addresses=flat(addresses.known["address"]),
+        flows.add(piece, changes)
+    context = flows.contexts.taken("context")
+    described = _described(flows.contexts.known)
+    slot, slots, periods = _slots(
+        flows.moments, flat(described["tenant"]).dictionary_encode(), context
+    )
+    ends = {name: flows.addresses.taken(name) for name in _ENDS}
+    rows = pa.table({"slot": slot, **ends, "context": context, **flows.sums()})
+    return rows, Gathered(
+        addresses=flat(flows.addresses.known["address"]),
         contexts=described,
         labels=_firsts(described, "label").select([*LABEL, "label"]),
         slots=slots,
         periods=periods,
     )
+
+
+class _Flows:
+    """Flows by number; where there are many, those that have all numbers in common are summed."""
+
+    def __init__(self) -> None:
+        self.addresses = _Numbering(pa.table({"address": pa.array([b""], pa.binary())}))
+        self.contexts = _Numbering(_CONTEXT_SCHEMA.empty_table())
+        self.moments = _Numbering(pa.table({"moment": pa.array([], pa.int64())}))
+        self._sums: dict[str, list[Any]] = {name: [] for name in _SUMS}
+        self._rows, self._most = 0, MANY
+
+    def add(self, piece: pa.Table, changes: _Changes) -> None:
+        """Number the rows of a piece."""
+        ends = {name: _end(piece[f"{name}_address"]) for name in _ENDS}
+        for name, end in ends.items():
+            self.addresses.add(name, pa.table({"address": end.dictionary}), end.indices)
+        moment = changes.moments(flat(piece["window_start"]), *ends.values()).dictionary_encode()
+        words = pa.table({"moment": moment.dictionary})
+        self.moments.add("moment", words, moment.indices)
+        found = distinct([coded(piece[name]) for name in CONTEXT], len(piece))
+        words = piece.select(CONTEXT).take(found.firsts).cast(_CONTEXT_SCHEMA)
+        self.contexts.add("context", words, found.numbers)
+        for name, arrays in self._sums.items():
+            arrays.append(flat(piece[name]).cast(pa.int64()))
+        self._rows += len(piece)
+        if self._rows > self._most:
+            self._sum_up()
+
+    def sums(self) -> dict[str, Any]:
+        """Return bytes and packets of all rows, which are given away."""
+        return {name: _joined(self._sums.pop(name), pa.int64()) for name in _SUMS}
+
+    def _sum_up(self) -> None:
+        numbers = {
+            "moment": self.moments,
+            **dict.fromkeys(_ENDS, self.addresses),
+            "context": self.contexts,
+        }
+        taken = {name: of.taken(name) for name, of in numbers.items()}
+        rows = summed(pa.table({**taken, **self.sums()}), tuple(taken))
+        for name, of in numbers.items():
+            of.put(name, flat(rows[name]))
+        self._sums = {name: [flat(rows[name])] for name in _SUMS}
+        self._rows = len(rows)
+        self._most = max(MANY, 2 * len(rows))
 
 
 class _Numbering:
@@ -126,6 +162,10 @@ class _Numbering:
         self._waiting += len(words)
         if self._waiting > _WAITING:
             self._settle()
+
+    def put(self, name: str, numbers: Any) -> None:  # noqa: ANN401 - Arrow
+        """Enter a column, which refers to what is known."""
+        self._numbers[name] = [numbers]
 
     def taken(self, name: str) -> Any:  # noqa: ANN401 - Arrow
         """Return a column, which is given away."""

@@ -35,7 +35,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     end: datetime | None = None
     tiering: str = "marginal"
     assume_provider: str = "aws"  # VPC and transit gateway flow logs are AWS's
-    memory: str = "768MB"
+    memory: str = "512MB"
     again: bool = False
 
 
