@@ -44,7 +44,7 @@ CONTEXT = (
     "source",
 )
 COLUMNS = ("window_start", "local_address", "remote_address", "bytes", "packets", *CONTEXT)
-ROWS = 1 << 19  # of a relation, fetched at once
+ROWS = 1 << 17  # of a relation, fetched at once
 _WORDS = [c.name for c in FLOWS if c.name in COLUMNS and c.type in ("text", "address")]
 _HOUR_US = 3_600_000_000
 
