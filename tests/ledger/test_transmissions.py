@@ -14,6 +14,7 @@ from tests.conftest import CART, CHECKOUT, INTERNET, REPLICA, charge, put, write
 from flowcost import address, clock
 from flowcost.ledger import Ledger, Partition, tally
 from flowcost.ledger.filter import In, Or
+from flowcost.ledger.levels import DAYS, TRAFFIC, WORKLOAD_HOURS
 from flowcost.ledger.query import Selection
 from flowcost.ledger.retention import prune
 from flowcost.ledger.rollup import roll_up
@@ -235,3 +236,37 @@ def test_what_is_too_much_is_forgotten(server, read, monkeypatch):
     gc.collect()
     with server.engine.connect() as con:
         assert not con.execute("FROM duckdb_tables() WHERE schema_name LIKE 'tally%'").fetchall()
+
+
+def test_a_day_that_was_rolled_up_is_read_from_what_was_sent(server, monkeypatch):
+    found = []
+    attach = tally.attach_held
+
+    def noted(con, held):
+        found.extend(one.folder.relative_to(server.root).parts[1] for one in held)
+        attach(con, held)
+
+    monkeypatch.setattr(tally, "attach_held", noted)
+
+    def shelves(within=None):
+        found.clear()
+        asker = Selection(tenant="t1", within=within)
+        answer = transmissions(Ledger(server.root), asker, *asked(HOURS[4]))
+        return answer, set(found)
+
+    plain, _ = shelves()
+    scoped, _ = shelves(SCOPE)
+    roll_up(server, closed_before=HOURS[-1])
+    assert shelves() == (plain, {TRAFFIC, "cluster=prod"})  # the last hour is open
+    assert shelves(SCOPE) == (scoped, {WORKLOAD_HOURS.name, "cluster=prod"})
+    roll_up(server, closed_before=HOURS[-1] + clock.HOUR)
+    assert shelves() == (plain, {TRAFFIC})
+    before = server.shelves.traffic.held(listed=True)
+    roll_up(server, closed_before=HOURS[-1] + clock.HOUR)
+    assert server.shelves.traffic.held(listed=True) == before
+    assert server.verify() == []
+    put(server, Partition("t1", "prod", HOURS[0]), [charge("same_zone", hour=HOURS[0], bytes=1)])
+    assert shelves()[1] == {TRAFFIC, "cluster=prod"}
+    prune(server, hours_before=HOURS[3])
+    assert shelves()[1] == {TRAFFIC, DAYS.name}
+    assert len(server.shelves.traffic.held(listed=True)) == len(before) - 1

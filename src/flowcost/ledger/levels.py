@@ -21,6 +21,7 @@ from flowcost import clock
 from flowcost.ledger.catalogue import Catalogue, Held
 
 ROLLED = "rollup"  # folder of the roll-ups, each a ledger of its own, a partition per day
+TRAFFIC = "traffic"  # beside the levels: what was sent, of all clusters (`traffic`)
 RETIRED = "retired.json"
 
 _ENDS = ("local", "remote", "source", "destination", "other")
@@ -141,6 +142,7 @@ class Shelves:
         self.root = root
         self.hours = Catalogue(root)
         self.rolled = {level: Catalogue(root / ROLLED / level.name) for level in LEVELS}
+        self.traffic = Catalogue(root / ROLLED / TRAFFIC)
 
     def retired(self) -> Retired:
         """Return what was pruned."""
@@ -210,6 +212,15 @@ class Shelves:
 def covered(unit: Held) -> dict[str, str]:
     """Return the hours a roll-up was made from: ISO instant -> digest."""
     return {given.name: given.digest for given in unit.manifest.inputs}
+
+
+def sent_of(unit: Held) -> Contents:
+    """Return the hours that a partition of `TRAFFIC` was made from."""
+    found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for given in unit.manifest.inputs:
+        hour, _, cluster = given.name.partition(" ")
+        found[hour].add((cluster, given.digest))
+    return {hour: frozenset(parts) for hour, parts in found.items()}
 
 
 def _by_day(hours: Iterable[Held]) -> dict[tuple[str, str, datetime], dict[str, Held]]:

@@ -95,10 +95,10 @@ def insert(con: DuckDBPyConnection, hours: Sequence[str], within: Expression | N
     The partitions with these hours are attached to `con`; they may hold others.
     """
     visible, values = condition.sql(within)
-    where = f"c.hour IN ({', '.join('?::TIMESTAMP' for _ in hours)}) AND {visible}"
+    where = f"c.hour IN (SELECT unnest(?::TIMESTAMP[])) AND {visible}"
     con.execute(_ENDS)
     con.execute(
-        f"INSERT INTO once BY NAME WITH sides AS ({_sides(where)}) {_WORDS}", [*hours, *values]
+        f"INSERT INTO once BY NAME WITH sides AS ({_sides(where)}) {_WORDS}", [hours, *values]
     )
 
 

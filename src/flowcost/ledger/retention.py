@@ -16,7 +16,7 @@ import msgspec
 from flowcost import clock
 from flowcost.errors import LedgerError
 from flowcost.ledger.catalogue import Held
-from flowcost.ledger.levels import DAYS, LEVELS, RETIRED, ROLLED, Retired
+from flowcost.ledger.levels import DAYS, LEVELS, RETIRED, ROLLED, TRAFFIC, Retired
 from flowcost.ledger.partition import Partition
 from flowcost.ledger.rollup import roll_up
 from flowcost.ledger.store import Ledger
@@ -53,9 +53,9 @@ def prune(
 
 
 def _drop_rolled(ledger: Ledger, limit: datetime, oldest: datetime | None) -> None:
-    for level in LEVELS:
-        rolled = Ledger(ledger.root / ROLLED / level.name)
-        until = oldest if level.by_day else limit
+    until_of = {level.name: oldest if level.by_day else limit for level in LEVELS}
+    for name, until in {**until_of, TRAFFIC: limit}.items():
+        rolled = Ledger(ledger.root / ROLLED / name)
         if until is not None:
             for held in rolled.shelves.hours.held(None, until):
                 rolled.drop(held.partition)

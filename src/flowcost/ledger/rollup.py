@@ -19,6 +19,7 @@ import pyarrow as pa
 from flowcost import clock
 from flowcost.content import remember
 from flowcost.errors import LedgerError
+from flowcost.ledger import traffic
 from flowcost.ledger.attach import attach_held
 from flowcost.ledger.catalogue import Held
 from flowcost.ledger.levels import LEVELS, MADE, ROLLED, Level, covered
@@ -52,7 +53,14 @@ def roll_up(
         if not retired.has(hour):
             day = Partition(held.partition.tenant, held.partition.cluster, clock.day_of(hour))
             days.setdefault(day, []).append(held)
-    return [day for day, hours in days.items() if not stopped() and _roll_day(ledger, day, hours)]
+    rolled = [day for day, hours in days.items() if not stopped() and _roll_day(ledger, day, hours)]
+    sent: dict[tuple[str, datetime], list[Held]] = {}
+    for day, hours in days.items():
+        sent.setdefault((day.tenant, day.hour), []).extend(hours)
+    for (tenant, _), hours in sent.items():
+        if not stopped():
+            traffic.roll(ledger, tenant, hours)
+    return rolled
 
 
 def _roll_day(ledger: Ledger, day: Partition, hours: Sequence[Held]) -> bool:

@@ -190,7 +190,8 @@ class Ledger:
     def verify(self) -> list[str]:
         """Return what is wrong: missing, altered or stray files; empty if all is well."""
         wrong = []
-        for shelf in (self.shelves.hours, *self.shelves.rolled.values()):
+        shelves = self.shelves
+        for shelf in (shelves.hours, *shelves.rolled.values(), shelves.traffic):
             for held in shelf.held():
                 wrong += _wrong(held)
         return wrong

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections import OrderedDict, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from flowcost import clock
 from flowcost.ledger import once
 from flowcost.ledger.attach import attach_held
 from flowcost.ledger.filter import Expression
-from flowcost.ledger.levels import Contents
+from flowcost.ledger.levels import Contents, sent_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -62,13 +62,15 @@ class Tally:
         con: DuckDBPyConnection,
         hours: Contents,
         held: Iterable[Held],
+        rolled: Iterable[Held],
         *,
         first: str,
         hourly_from: str,
     ) -> None:
         """Let all from `first` on be as `hours` are, and tell hours apart from `hourly_from` on.
 
-        Both are ISO instants that start a day. `held` are the partitions that hold the hours.
+        Both are ISO instants that start a day. `held` are the partitions that hold the hours,
+        `rolled` those of `TRAFFIC`, which say of some what all may see.
         """
         if hourly_from == NEVER:
             hourly_from = self._hourly_from
@@ -76,19 +78,29 @@ class Tally:
         if not stale:
             return
         once.create(con)
-        read: dict[str, list[str]] = defaultdict(list)
-        for hour in stale & hours.keys():
-            read[hour[:_DAY]].append(hour)
+        left = stale & hours.keys()
+        if self._within is None:
+            said = [
+                (unit, {hour for hour, _ in sent_of(unit).items() & hours.items()} & left)
+                for unit in rolled
+            ]
+            same = {hour for _, of in said for hour in of}
+            self._read(con, same, [unit for unit, of in said if of])
+            left -= same
         units: dict[str, list[Held]] = defaultdict(list)
         for unit in held:
             units[unit.manifest.hour[:_DAY]].append(unit)
-        for day, asked in read.items():
-            attach_held(con, units[day])
-            once.insert(con, asked, self._within)
+        for day in {hour[:_DAY] for hour in left}:  # one by one, which needs less memory
+            self._read(con, {hour for hour in left if hour.startswith(day)}, units[day])
         self._replace(con, stale, hourly_from)
         self._known = {hour: what for hour, what in self._known.items() if hour not in stale}
         self._known |= {hour: hours[hour] for hour in stale & hours.keys()}
         self._hourly_from = hourly_from
+
+    def _read(self, con: DuckDBPyConnection, hours: Collection[str], held: Sequence[Held]) -> None:
+        if hours:
+            attach_held(con, held)
+            once.insert(con, sorted(hours), self._within)
 
     def _stale(self, hours: Contents, first: str, hourly_from: str) -> set[str]:
         """Return the hours that are not as they were read, or were read as a part of their day."""

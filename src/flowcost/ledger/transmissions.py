@@ -81,6 +81,7 @@ def transmissions(ledger: Ledger, asker: Selection, *cuts: Cut) -> list[list[Sen
                 con,
                 ledger.shelves.contents(held),
                 held,
+                ledger.shelves.traffic.held(first, tenant=asker.tenant),
                 first=clock.iso(first or clock.EARLIEST),
                 hourly_from=min(cut.hourly_from for cut in cuts),
             )
