@@ -89,7 +89,7 @@ def _read(data: bytes, suffix: str) -> None:
     path.write_bytes(data)
     file = discover.describe(path.as_posix(), path, size=len(data), version="")
     assert file is not None
-    found = parquet.rows(file) if file.format == "parquet" else text.rows(file, ())
+    found = parquet.rows(file, 1 << 20) if file.format == "parquet" else text.rows(file, ())
     for each in found:
         if len(each.table):
             assert len(numbered.piece([(0, each)]).table) == len(each.table)
