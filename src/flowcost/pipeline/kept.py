@@ -27,6 +27,7 @@ from msgspec import Struct
 import flowcost
 from flowcost.model import Finding
 from flowcost.pipeline.columns import Columns
+from flowcost.pipeline.memory import give_back
 from flowcost.pipeline.numbering import Place
 from flowcost.pipeline.resolved import Resolved, resolved
 from flowcost.resolve import inventory, timeline
@@ -73,6 +74,8 @@ def resolve(path: Path, folder: Path) -> Resolved:
             with suppress(OSError):
                 _save(made, kept)
         found = _load(kept) or made
+        del made
+        give_back()
     with suppress(OSError):
         os.utime(kept)
     _drop_oldest(folder)

@@ -85,17 +85,19 @@ def spans(items: Sequence[T], ends: Callable[[T], tuple[datetime, datetime]]) ->
 
 def _few(items: Sequence[T], held: Sequence[tuple[datetime, datetime]]) -> Iterator[Span[T]]:
     """Yield what `spans` returns, faster than a sweep where hardly anything overlaps."""
-    cuts = sorted({edge for start, end in held if start < end for edge in (start, end)})
-    for at, until in pairwise(cuts):
-        covering = tuple(
-            [
-                item
-                for item, (start, end) in zip(items, held, strict=True)
-                if start <= at and until <= end
-            ]
-        )
+    cuts = set()
+    for start, end in held:
+        if start < end:
+            cuts.add(start)
+            cuts.add(end)
+    for at, until in pairwise(sorted(cuts)):
+        covering = [
+            item
+            for item, (start, end) in zip(items, held, strict=True)
+            if start <= at and until <= end
+        ]
         if covering:
-            yield Span(at, until, covering)
+            yield Span(at, until, tuple(covering))
 
 
 E_ = TypeVar("E_", bytes, datetime)

@@ -121,12 +121,11 @@ def rests(narrow: Sequence[Ranked], wide: Chain) -> bool:
     It does where it alone is of the first rank, and every VPC named below is its own, or it names
     none: merging is associative then.
     """
-    if len(narrow) > 1 and narrow[0].rank >= min([claim.rank for claim in narrow[1:]]):
-        return False
     vpc = narrow[0].values[VPC]
-    return not vpc or (
-        all(claim.values[VPC] in ("", vpc) for claim in narrow) and wide.vpcs <= {vpc}
-    )
+    for claim in narrow[1:]:
+        if claim.rank <= narrow[0].rank or (vpc and claim.values[VPC] not in ("", vpc)):
+            return False
+    return not vpc or wide.vpcs <= {vpc}
 
 
 def contradicted(values: Values) -> tuple[str, ...]:

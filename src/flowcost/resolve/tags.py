@@ -7,6 +7,7 @@ Keys are compared without case. Of several keys that say the same attribute, the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 # key -> field of `Identity`. `app.kubernetes.io/name` is Kubernetes' recommended label.
 MEANINGS = {
@@ -23,11 +24,19 @@ MEANINGS = {
 
 def attributes(tags: Mapping[str, str] | Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return the identity fields that `tags` (key and value) spell out."""
-    if not tags:
-        return {}
-    folded = {key.casefold(): value.strip() for key, value in dict(tags).items()}
+    said = {
+        meaning: value.strip() for key, value in dict(tags).items() if (meaning := _meaning(key))
+    }
     found: dict[str, str] = {}
-    for key, field in MEANINGS.items():
-        if value := folded.get(key, ""):
-            found.setdefault(field, value)
+    if said:
+        for key, field in MEANINGS.items():
+            if value := said.get(key, ""):
+                found.setdefault(field, value)
     return found
+
+
+@lru_cache(maxsize=4096)
+def _meaning(key: str) -> str:
+    """Return the key of `MEANINGS` that a key is, "" if it says nothing here."""
+    folded = key.casefold()
+    return folded if folded in MEANINGS else ""
