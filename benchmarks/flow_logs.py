@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -295,20 +296,46 @@ def growth(folder: Path, rows: int, rounds: int) -> None:
             f" | {whole['peak'] / MIB:,.0f} |"
         )
     print(f"\n(e) growth by identities, {rows // 4:,} new rows, processor seconds\n")
-    _head("pods", "first run", "peak MiB", "run again", "peak MiB")
-    sizes = {pods: generated(folder, "parquet", rows // 2, pods=pods)
-             for pods in (5_000, 50_000, 100_000)}  # fmt: skip
-    found: dict[tuple[int, str], list[dict[str, float]]] = {}
+    _head("pods known", "in the logs", "first run", "peak MiB", "run again", "peak MiB")
+    small, middle, large = (
+        generated(folder, "parquet", rows // 2, pods=pods) for pods in (5_000, 50_000, 100_000)
+    )
+    cases = [small, widened(small, large), middle, large]
+    found: list[dict[str, list[dict[str, float]]]] = [
+        {"first run": [], "run again": []} for _ in cases
+    ]
     for _ in range(rounds):
-        for pods, data in sizes.items():
-            for name in ("first run", "run again"):
-                found.setdefault((pods, name), []).append(measure(name, data))
-    for pods in sizes:
-        cells = [cell for name in ("first run", "run again") for cell in (
-            f"{statistics.median(one['cpu'] for one in found[pods, name]):.2f}",
-            f"{max(one['peak'] for one in found[pods, name]) / MIB:,.0f}",
-        )]  # fmt: skip
-        print(f"| {pods:,} | {' | '.join(cells)} |")
+        for case, data in zip(found, cases, strict=True):
+            for name, measured in case.items():
+                measured.append(measure(name, data))
+    for case, data in zip(found, cases, strict=True):
+        cells = [f"{size:,}" for size in _pods(data)]
+        for measured in case.values():
+            cells.append(f"{statistics.median(one['cpu'] for one in measured):.2f}")
+            cells.append(f"{max(one['peak'] for one in measured) / MIB:,.0f}")
+        print(f"| {' | '.join(cells)} |")
+
+
+def widened(own: Path, other: Path) -> Path:
+    """Return `own` with the accounts and clusters of `other` that it does not have."""
+    folder = own.with_name(own.name + "-widened")
+    if not folder.exists():
+        shutil.copytree(own / "logs", folder / "logs", copy_function=os.link)
+        for part in ("aws", "kubernetes"):
+            for source in (other, own):  # its own last: they stay
+                for place in sorted((source / "inventory" / part).iterdir()):
+                    target = folder / "inventory" / part / place.name
+                    shutil.rmtree(target, ignore_errors=True)
+                    shutil.copytree(place, target)
+        shutil.copy2(own / "meta.json", folder)
+    return folder
+
+
+def _pods(data: Path) -> tuple[int, int]:
+    """Return how many pods the inventory has, and how many the logs were made of."""
+    lists = data.glob("inventory/kubernetes/*/pods.json")
+    known = sum(len(json.loads(one.read_bytes())["items"]) for one in lists)
+    return known, json.loads((data / "meta.json").read_text())["pods"]
 
 
 TABLES = {"a": parquet, "b": text, "c": peer, "d": memory, "e": growth}
