@@ -45,8 +45,6 @@ def test_totals_of_the_ledger_are_gauges_as_the_page_says():
 
 def test_the_bounds_are_those_of_the_code():
     assert f"the {ledger_metrics.TOP} dearest" in TEXT
-    assert "at most every ten seconds" in TEXT
-    assert ledger_metrics._FRESH.total_seconds() == 10
 
 
 @pytest.mark.skipif(PROMTOOL is None, reason="no promtool on this machine")

@@ -144,7 +144,7 @@ def _save(made: Resolved, kept: Path) -> None:
             findings=made.findings,
         )
     )
-    (draft / _REST).write_bytes(_DIGEST(rest).digest() + rest)
+    draft.joinpath(_REST).write_bytes(_DIGEST(rest).digest() + rest)
     shutil.rmtree(kept, ignore_errors=True)
     draft.rename(kept)
 
@@ -152,7 +152,7 @@ def _save(made: Resolved, kept: Path) -> None:
 def _load(kept: Path) -> Resolved | None:
     """Return what is kept, None if it is not there whole."""
     try:
-        raw = (kept / _REST).read_bytes()
+        raw = kept.joinpath(_REST).read_bytes()
         size = _DIGEST().digest_size
         _check(_DIGEST(raw[size:]).digest(), raw[:size])
         rest = msgspec.msgpack.decode(raw[size:], type=_Rest)

@@ -103,7 +103,7 @@ def test_a_filter_is_asked_completed_and_pointed_at(opened, served):
     page, trouble = opened("/?v=1&last=all")
     page.keyboard.press("/")
     page.keyboard.type("owner.te")
-    page.get_by_role("option", name="owner.team").first.wait_for()
+    page.locator('li[data-text="owner.team"][aria-selected=true]').wait_for()
     page.keyboard.press("Enter")
     page.keyboard.press("=")
     page.keyboard.press("Control+Space")
@@ -128,7 +128,7 @@ def test_what_is_typed_while_an_answer_is_under_way_counts(opened):
     page, _ = opened("/?v=1&last=all")
     page.keyboard.press("/")
     page.keyboard.type("ow")
-    page.get_by_role("option", name="owner.team").first.wait_for()
+    page.locator('li[data-text="owner.team"][aria-selected=true]').wait_for()
     held = []
     page.route("**/complete?*", lambda route: held.append(route))  # noqa: PLW0108 - it must be a function
     page.keyboard.type("ner.te")
