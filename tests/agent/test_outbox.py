@@ -107,7 +107,7 @@ def crash_after(monkeypatch, calls):
 
     for name in ("rename", "unlink"):
         monkeypatch.setattr(outboxes.Path, name, step(getattr(outboxes.Path, name)))
-    monkeypatch.setattr(outboxes, "sync", step(outboxes.sync))
+    monkeypatch.setattr(outboxes.durable, "sync", step(outboxes.durable.sync))
     return left
 
 
@@ -172,7 +172,7 @@ def test_a_disk_that_fails_after_the_source_is_gone_shows_the_segment_later(box,
     replacement = box.outbox.replacing(box.drained("s"))
     replacement.stage(make(box.outbox, [flow(7)]))
     with monkeypatch.context() as patched:
-        patched.setattr(outboxes, "sync", failing)
+        patched.setattr(outboxes.durable, "sync", failing)
         with pytest.raises(NotPermittedError, match="Input/output"):
             replacement.commit()
     replacement.abandon()

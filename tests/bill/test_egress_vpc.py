@@ -11,13 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 from flowcost.cli import main
-from flowcost.ledger import Input, Ledger
-from flowcost.pipeline.attribute import attribute
-from flowcost.pipeline.columns import columns_of
-from flowcost.pipeline.world import World
-from flowcost.price import list_book
+from flowcost.ledger import Ledger
 from flowcost.resolve import declared, timeline
 from tests.bill import generator as made
+from tests.pipeline.attributing import attribute_flows
 from tests.pipeline.worlds import flow_table
 
 EGRESS = "999999999999"
@@ -124,8 +121,7 @@ def files(request):
     with tempfile.TemporaryDirectory() as folder, duckdb.connect() as con:
         con.register("flows", flows(transit=request.param))
         ledger = Ledger.open(Path(folder, "ledger"), create=True)
-        world = World(con, columns_of(timeline.build([declared.parse(WORLD)])))
-        attribute(con, world, list_book(), ledger, lambda _: [Input("flows", "1")])
+        attribute_flows(con, timeline.build([declared.parse(WORLD)]), ledger)
         yield made.write_legacy(Path(folder, "cur.csv"), lines()), ledger.root, request.param
 
 

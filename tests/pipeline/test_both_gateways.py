@@ -5,14 +5,11 @@ from itertools import product
 
 import duckdb
 import pytest
+from tests.pipeline.attributing import attribute_flows
 from tests.pipeline.worlds import flow_table
 
 from flowcost import money
-from flowcost.ledger import Input, Ledger
-from flowcost.pipeline.attribute import attribute
-from flowcost.pipeline.columns import columns_of
-from flowcost.pipeline.world import World
-from flowcost.price import list_book
+from flowcost.ledger import Ledger
 from flowcost.resolve import declared, timeline
 
 GIB = money.GIB
@@ -92,9 +89,7 @@ def booked(rows, root):
     ledger = Ledger.open(root, create=True)
     with duckdb.connect() as con:
         con.register("flows", flow_table(rows))
-        inputs = [Input("x", "1")]
-        world = World(con, columns_of(RESOLUTION))
-        attribute(con, world, list_book(), ledger, lambda _: inputs, assume_provider="aws")
+        attribute_flows(con, RESOLUTION, ledger, provider="aws")
         ledger.attach(con)
         [(size,)] = con.execute("SELECT sum(bytes)::BIGINT FROM charges").fetchall()
         costs = con.execute(

@@ -11,14 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.pipeline.attributing import attribute_flows
 from tests.pipeline.worlds import flow_table
 
 from flowcost import money
-from flowcost.ledger import Input, Ledger
-from flowcost.pipeline.attribute import attribute
-from flowcost.pipeline.columns import columns_of
-from flowcost.pipeline.world import World
-from flowcost.price import list_book
+from flowcost.ledger import Ledger
 from flowcost.resolve import declared, timeline
 
 WORLD = """
@@ -96,13 +93,7 @@ def post(rows, folder: Path, batches: int = 1) -> Ledger:
     with duckdb.connect() as con:
         parts = [table(rows[index::batches]) for index in range(batches)]
         con.register("flows", pa.concat_tables([part for part in parts if part.num_rows]))
-        attribute(
-            con,
-            World(con, columns_of(RESOLUTION)),
-            list_book(),
-            ledger,
-            lambda _: [Input("flows", "1")],
-        )
+        attribute_flows(con, RESOLUTION, ledger)
     return ledger
 
 
@@ -199,13 +190,7 @@ def test_a_million_kibibyte_flows_cost_what_one_flow_of_the_sum_costs():
         with duckdb.connect() as con:
             con.register("single", single)
             con.execute("CREATE TABLE flows AS SELECT s.* FROM single s, range(1000000)")
-            attribute(
-                con,
-                World(con, columns_of(RESOLUTION)),
-                list_book(),
-                ledger,
-                lambda _: [Input("flows", "1")],
-            )
+            attribute_flows(con, RESOLUTION, ledger)
         whole = post([{**one, "bytes": 1024 * 10**6}], Path(big))
         [many] = ledger.manifests()
         [sum_] = whole.manifests()

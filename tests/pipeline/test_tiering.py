@@ -4,14 +4,12 @@ from datetime import date, datetime, timedelta
 
 import duckdb
 import pytest
+from tests.pipeline.attributing import attribute_flows
 from tests.pipeline.worlds import flow_table
 
 from flowcost import money
-from flowcost.ledger import Input, Ledger
-from flowcost.pipeline.attribute import attribute
-from flowcost.pipeline.columns import columns_of
+from flowcost.ledger import Ledger
 from flowcost.pipeline.tiering import settle
-from flowcost.pipeline.world import World
 from flowcost.price import list_book
 from flowcost.resolve import declared, timeline
 
@@ -62,13 +60,7 @@ def post(ledger: Ledger, rows: list[tuple[int, str, int]]) -> None:
                 ]
             ),
         )
-        attribute(
-            con,
-            World(con, columns_of(RESOLUTION)),
-            list_book(),
-            ledger,
-            lambda _: [Input("flows", "1")],
-        )
+        attribute_flows(con, RESOLUTION, ledger)
 
 
 def lines(ledger: Ledger):

@@ -25,8 +25,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from flowcost import segment
-from flowcost.agent.spool import counted, set_aside, sync
+from flowcost import durable, segment
+from flowcost.agent.spool import counted, set_aside
 from flowcost.errors import NotPermittedError
 from flowcost.segment import Segment
 
@@ -114,7 +114,7 @@ class Outbox:
         """
         with self._lock:
             if staged:
-                sync(self.directory)
+                durable.sync(self.directory)
             sources[0].unlink()
             self._held += staged
             staged.clear()
@@ -122,7 +122,7 @@ class Outbox:
                 self._entries.pop(path.stem, None)
             for path in sources[1:]:
                 path.unlink()
-            sync(sources[0].parent)
+            durable.sync(sources[0].parent)
             while self._held:
                 entry = _entry(_promoted(self._held[0]))
                 self._entries[entry.name] = entry
@@ -149,7 +149,7 @@ class Outbox:
         """Remove a segment that the server has."""
         with self._lock:
             self.path(entry).unlink(missing_ok=True)
-            sync(self.directory)
+            durable.sync(self.directory)
             self._entries.pop(entry.name, None)
 
     def refused(self, entry: Entry) -> None:
@@ -192,7 +192,7 @@ class Outbox:
                 if first < merged.name <= last:
                     merged.unlink()
             _promoted(path)
-        sync(self.directory)
+        durable.sync(self.directory)
 
 
 class Replacement:

@@ -20,6 +20,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from flowcost import durable
 from flowcost.agent.drained import Drained, decode, encode
 from flowcost.errors import NotPermittedError, SourceError
 
@@ -74,7 +75,7 @@ class Spool:
                 file.flush()
                 os.fsync(file.fileno())
             temporary.rename(path)
-            sync(self.directory)
+            durable.sync(self.directory)
         except OSError as error:
             raise NotPermittedError(
                 f"spool {self.directory}: {error.strerror}",
@@ -86,7 +87,7 @@ class Spool:
         """Move an `.open` segment to `.seg`: the kernel has forgotten it."""
         settled = path.with_suffix(".seg")
         path.rename(settled)
-        sync(self.directory)
+        durable.sync(self.directory)
         return settled
 
     def open_segments(self) -> list[tuple[Path, Drained]]:
@@ -127,20 +128,11 @@ class Spool:
     def remove(self, path: Path) -> None:
         """Delete a segment that has been acknowledged, or consumed where no server is."""
         path.unlink()
-        sync(self.directory)
+        durable.sync(self.directory)
 
     def size(self) -> int:
         """Return the bytes of all segments on disk."""
         return sum(path.stat().st_size for path in self.directory.glob("*.*"))
-
-
-def sync(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def set_aside(path: Path, quarantine: Path) -> None:

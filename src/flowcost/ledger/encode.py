@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from flowcost.arrays import flat
 from flowcost.ledger.order import TEXTS, order
 from flowcost.schema import Column
 
@@ -102,24 +103,12 @@ def _typed(part: pa.Table, columns: Sequence[Column], schema: pa.Schema) -> pa.T
     shared = _Shared()
     made = []
     for column, field in zip(columns, schema, strict=True):
-        given = _one(part[column.name])
+        given = flat(part[column.name])  # as it is: shared positions are seen to be
         made.append(shared.coded(given, field.type) if column.type in TEXTS
                     else _dense(given).cast(field.type))  # fmt: skip
     import pyarrow as pa  # noqa: PLC0415 - heavy
 
     return pa.Table.from_arrays(made, schema=schema)
-
-
-def _one(column: Any) -> Any:  # noqa: ANN401 - Arrow
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-
-    if isinstance(column, pa.ChunkedArray):
-        if column.num_chunks == 1:  # as it is, so that shared positions are seen to be
-            return column.chunk(0)
-        if pa.types.is_dictionary(column.type):
-            column = column.unify_dictionaries()
-        column = column.combine_chunks()
-    return column
 
 
 def _dense(column: Any) -> Any:  # noqa: ANN401 - Arrow

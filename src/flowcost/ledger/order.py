@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from flowcost.arrays import Digits, counted, flat
 from flowcost.schema import Column
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ _FIRST = ("local_id", "local_address", "remote_id", "remote_address")
 # Who carries a line follows from the ends and the rest of what is said.
 _LAST = ("payer_account", "resource_id")
 _MOST = 1 << 62
-
-Digits = tuple[Any, int]  # a column of numbers below a size
 
 
 def keys(columns: Sequence[Column]) -> list[str]:
@@ -89,12 +88,7 @@ def ranks(column: Any) -> Digits:  # noqa: ANN401 - Arrow
     import pyarrow as pa  # noqa: PLC0415 - heavy
     import pyarrow.compute as pc  # noqa: PLC0415
 
-    if isinstance(column, pa.ChunkedArray) and column.num_chunks == 1:
-        column = column.chunk(0)
-    if isinstance(column, pa.ChunkedArray):
-        if pa.types.is_dictionary(column.type):
-            column = column.unify_dictionaries()
-        column = column.combine_chunks()
+    column = flat(column)
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     indices, words = column.indices, column.dictionary
@@ -135,8 +129,7 @@ def without(column: Any, places: Any) -> Any:  # noqa: ANN401 - Arrow
 
 
 def _at(places: Any, rows: int) -> Any:  # noqa: ANN401 - Arrow
-    import pyarrow as pa  # noqa: PLC0415 - heavy
-    import pyarrow.compute as pc  # noqa: PLC0415
+    import pyarrow.compute as pc  # noqa: PLC0415 - heavy
 
-    numbers = pc.subtract(pc.cumulative_sum(pa.repeat(pa.scalar(1), rows)), 1)
+    numbers = counted(rows)
     return pc.is_in(numbers, value_set=places.cast(numbers.type))

@@ -7,13 +7,12 @@ that an interruption at any point leaves every hour counted once.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
-from flowcost import clock
+from flowcost import clock, durable
 from flowcost.errors import LedgerError
 from flowcost.ledger.catalogue import Held
 from flowcost.ledger.levels import DAYS, LEVELS, RETIRED, ROLLED, TRAFFIC, Retired
@@ -92,10 +91,4 @@ def _check(ledger: Ledger, day: Partition, hours: Sequence[Held]) -> None:
 
 
 def _write(ledger: Ledger, retired: Retired) -> None:
-    path = ledger.root / RETIRED
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    with draft.open("wb") as handle:
-        handle.write(msgspec.json.encode(retired))
-        handle.flush()
-        os.fsync(handle.fileno())
-    draft.replace(path)
+    durable.replace(ledger.root / RETIRED, msgspec.json.encode(retired))

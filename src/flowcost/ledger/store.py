@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flowcost import clock
+from flowcost import clock, durable
 from flowcost.errors import LedgerError
 from flowcost.ledger.attach import attach_held
 from flowcost.ledger.catalogue import Held
@@ -36,7 +36,7 @@ from flowcost.ledger.partition import (
 )
 from flowcost.ledger.remembered import Kept, Reduction, Remembered
 from flowcost.ledger.tally import Tallies
-from flowcost.ledger.writing import Sums, replace, sync, write
+from flowcost.ledger.writing import Sums, write
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -135,8 +135,7 @@ class Ledger:
             if before == manifest:
                 return False
             encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-            replace(folder / MANIFEST, encoded + b"\n")
-            sync(folder)
+            durable.replace(folder / MANIFEST, encoded + b"\n")
             _sweep(folder, manifest)
             return True
 

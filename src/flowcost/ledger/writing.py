@@ -68,22 +68,3 @@ def write(folder: Path, table: str, given: pa.Table | Rows, sums: Sums) -> DataF
 
 def _unseen(rows: pa.Table) -> None:
     """Count nothing: only charges are summed."""
-
-
-def sync(path: Path) -> None:
-    """Make a file, or the names in a folder, durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Replace a file in one rename, by content that is durable."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with draft.open("wb") as handle:
-        handle.write(content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    draft.replace(path)

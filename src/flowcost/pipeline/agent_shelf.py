@@ -31,11 +31,11 @@ import pyarrow.parquet as pq
 from msgspec import Struct
 from msgspec.structs import replace
 
-from flowcost import clock
+from flowcost import clock, durable
 from flowcost.clock import HOUR
 from flowcost.errors import LedgerError
 from flowcost.ledger import Input
-from flowcost.pipeline.parts import Part, combined, join_runs, sync, write_durably
+from flowcost.pipeline.parts import Part, combined, join_runs
 from flowcost.sources import segments
 from flowcost.sources.segments import Received
 
@@ -204,7 +204,7 @@ class AgentShelf:
     def drop(self, tenant: str, hour: datetime) -> None:
         """Remove an hour, for good: that it is gone is written first, and its index goes next."""
         if hour + HOUR > self.dropped_before(tenant):
-            write_durably(self._dropped(tenant), clock.iso(hour + HOUR).encode())
+            durable.replace(self._dropped(tenant), clock.iso(hour + HOUR).encode())
         folder = self.folder(tenant, hour)
         (folder / INDEX).unlink(missing_ok=True)
         for path in folder.iterdir():
@@ -254,7 +254,7 @@ class AgentShelf:
     def _written(self, index: Index, table: pa.Table) -> Part:
         path = self.folder(index.tenant, index.hour) / f"flows-{index.next}.parquet"
         pq.write_table(table, path, compression="zstd")
-        sync(path)
+        durable.sync(path)
         return Part(kind="flows", name=path.name, level=0, rows=table.num_rows)
 
     def _copied(
@@ -265,13 +265,13 @@ class AgentShelf:
         rows = con.execute(
             f"COPY ({query}) TO '{quoted}' (FORMAT parquet, COMPRESSION zstd)"
         ).fetchall()[0][0]
-        sync(path)
+        durable.sync(path)
         return Part(kind=kind, name=path.name, level=level, rows=rows)
 
     def _write(self, index: Index) -> None:
         folder = self.folder(index.tenant, index.hour)
-        sync(folder)
-        write_durably(folder / INDEX, msgspec.json.encode(index))
+        durable.sync(folder)
+        durable.replace(folder / INDEX, msgspec.json.encode(index))
 
 
 def scan(paths: Iterable[Path]) -> str:

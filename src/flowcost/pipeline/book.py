@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from msgspec import Struct
 
 from flowcost.address import Scope
-from flowcost.pipeline.codes import Digits, among, flat, same, where
+from flowcost.arrays import Digits, flat, sized
+from flowcost.pipeline.codes import among, same, where
 from flowcost.pipeline.observe import FINEST_OF_ALL, Met
 from flowcost.pipeline.world import SCOPES
 
@@ -107,14 +108,14 @@ def _gateways(
     via, own_via = flat(gated["via"]), flat(own["via"])
     passing = pc.and_(pc.greater(own_via, 0), pc.is_in(own_via, value_set=via.unique()))
     left = among(
-        [sides.digits("nears", "station"), (via, _size(via))],
+        [sides.digits("nears", "station"), sized(via)],
         count,
         [sides.own("nears", "station").filter(passing), own_via.filter(passing)],
     )
     bare = sides.of("fars", "bare")
     told = pc.and_(flat(own["led"]), pc.is_in(sides.own("fars", "bare"), value_set=bare.unique()))
     explained = among(
-        [sides.digits("nears", "station"), (bare, _size(bare))],
+        [sides.digits("nears", "station"), sized(bare)],
         count,
         [sides.own("nears", "station").filter(told), sides.own("fars", "bare").filter(told)],
     )
@@ -150,7 +151,7 @@ def _transit(met: Met, sides: _Sides, at_transit: Any, at_gateway: Any) -> tuple
     received = pc.is_in(near, value_set=far.filter(at_transit).unique())
     seen = pc.and_(at_gateway, pc.if_else(sends, sent, received))
     address = {side: sides.of(side, "address") for side in ("nears", "fars")}
-    sizes = max(_size(near), _size(far)), max(map(_size, address.values()))
+    sizes = max(sized(near)[1], sized(far)[1]), max(sized(one)[1] for one in address.values())
 
     def natted(station: Any, other: Any, chosen: Any) -> Any:  # noqa: ANN401 - Arrow
         of = near.filter(chosen), address["fars"].filter(chosen)
@@ -178,11 +179,7 @@ class _Sides:
 
     def digits(self, side: str, name: str) -> Digits:
         """Return a column of gateways' rows with a size that holds the others' too."""
-        return self.of(side, name), _size(flat(self._met[side][name]))
-
-
-def _size(column: Any) -> int:  # noqa: ANN401 - Arrow
-    return int(pc.max(column).as_py() or 0) + 1
+        return self.of(side, name), sized(flat(self._met[side][name]))[1]
 
 
 def _sums(met: Met, *parts: pa.Table) -> list[tuple[str, int]]:

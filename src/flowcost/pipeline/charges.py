@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from flowcost.ledger.order import Digits, keys, order, packed, ranks, replaced, ties, without
-from flowcost.pipeline.codes import counted, flat, same, summed
+from flowcost.arrays import Digits, counted, flat
+from flowcost.ledger.order import keys, order, packed, ranks, replaced, ties, without
+from flowcost.pipeline.codes import same, summed
 from flowcost.pipeline.observe import Met
 from flowcost.pipeline.world import World
 from flowcost.schema import CHARGES

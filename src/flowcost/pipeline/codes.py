@@ -14,13 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from flowcost.arrays import Digits, flat
 from flowcost.errors import FlowcostError
 
 _MOST = 1 << 62
 _LIMIT = 1 << 63
 SLICE = 1 << 18  # rows
-
-Digits = tuple[Any, int]  # a column of numbers below a size
 
 
 class Distinct(Struct, frozen=True):
@@ -60,17 +59,9 @@ class Distinct(Struct, frozen=True):
         return found[::-1]
 
 
-def flat(column: Any) -> Any:  # noqa: ANN401 - Arrow
-    """Return a column as one array; one that is one already is not copied."""
-    if not isinstance(column, pa.ChunkedArray):
-        return column
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
 def coded(column: Any) -> Digits:  # noqa: ANN401 - Arrow
     """Return a column of any type as numbers of its distinct values; null is one of them."""
-    if isinstance(column, pa.ChunkedArray):
-        column = flat(column if column.num_chunks == 1 else column.unify_dictionaries())
+    column = flat(column)
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     numbers, size = column.indices.cast(pa.int32()), len(column.dictionary)
@@ -140,11 +131,6 @@ def united(parts: Sequence[tuple[pa.Table, pa.Table]], name: str) -> tuple[pa.Ta
         start += len(referred)
         rows.append(part.set_column(part.column_names.index(name), name, numbers))
     return pa.concat_tables(rows).combine_chunks(), every.take(alike.firsts).combine_chunks()
-
-
-def counted(rows: int) -> Any:  # noqa: ANN401 - Arrow
-    """Return 0, 1, 2 and so on."""
-    return pc.subtract(pc.cumulative_sum(same(1, rows)), 1)
 
 
 def where(mask: Any, rows: pa.Table) -> pa.Table:  # noqa: ANN401 - Arrow

@@ -13,6 +13,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from flowcost.address import Scope
+from flowcost.arrays import flat
 from flowcost.classify import assemble, classify, mirror
 from flowcost.classify.facts import Way
 from flowcost.content import content_id, remember
@@ -27,7 +28,7 @@ from flowcost.model import (
     Verdict,
     VpcRelation,
 )
-from flowcost.pipeline.codes import coded, distinct, flat
+from flowcost.pipeline.codes import coded, distinct
 from flowcost.pipeline.numbering import Place
 from flowcost.pipeline.observe import Met
 from flowcost.pipeline.ways import Between, Ways

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from msgspec import Struct
 
-from flowcost.pipeline.codes import Distinct, distinct, flat
+from flowcost.arrays import counted, flat
+from flowcost.pipeline.codes import Distinct, distinct
 from flowcost.pipeline.gather import Gathered
 from flowcost.pipeline.parties import aligned, moments
 from flowcost.pipeline.parting import identify
@@ -61,10 +62,10 @@ class Ends(Struct, frozen=True):
 def resolve(con: DuckDBPyConnection, world: World, given: Gathered, asked: pa.Table) -> Ends:
     """Return who was at each (slot, address) of `asked`."""
     create(con, "addresses", {
-        "number": pa.array(range(len(given.addresses)), pa.int32()), "address": given.addresses,
+        "number": counted(len(given.addresses)), "address": given.addresses,
     })  # fmt: skip
     create(con, "slots", {
-        "slot": pa.array(range(len(given.slots)), pa.int32()), "moment": moments(given.slots),
+        "slot": counted(len(given.slots)), "moment": moments(given.slots),
     })  # fmt: skip
     con.execute(LOCATE)
     size = len(given.addresses)
@@ -72,7 +73,7 @@ def resolve(con: DuckDBPyConnection, world: World, given: Gathered, asked: pa.Ta
         [(asked["slot"], len(given.slots)), (asked["address"], size)], len(asked)
     )
     create(con, "seen", {
-        "end_no": pa.array(range(seen.size), pa.int32()),
+        "end_no": counted(seen.size),
         **{name: flat(asked[name]).take(seen.firsts) for name in ("slot", "address")},
     })  # fmt: skip
     con.execute(RESOLVE)

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from flowcost.arrays import flat, sized
 from flowcost.model import Position
 from flowcost.pipeline.book import Booked
-from flowcost.pipeline.codes import distinct, flat, same, slices, united
+from flowcost.pipeline.codes import distinct, same, slices, united
 from flowcost.pipeline.decide import Fired
 from flowcost.pipeline.observe import Met
 
@@ -50,9 +51,7 @@ def fire(met: Met, booked: Booked, fired: Sequence[Fired], combinations: int) ->
 
 def _kinds(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     """Return the rows by kind, and the kinds."""
-    sizes = [(pc.max(rows[name]).as_py() or 0) + 1 for name in KIND]
-    columns = [flat(rows[name]) for name in KIND]
-    alike = distinct([*zip(columns, sizes, strict=True)], len(rows))
+    alike = distinct([sized(flat(rows[name])) for name in KIND], len(rows))
     kinds = pa.table(alike.digits(), names=KIND)
     return rows.select(_ROW).append_column("kind", alike.numbers), kinds
 

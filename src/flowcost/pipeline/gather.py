@@ -22,8 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from flowcost.pipeline.codes import coded, distinct, flat, same, summed
-from flowcost.pipeline.pieces import CONTEXT, hour_of
+from flowcost.arrays import flat
+from flowcost.pipeline.codes import coded, distinct, same, summed
+from flowcost.pipeline.pieces import CONTEXT, HOUR_US, hour_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -39,7 +40,6 @@ LOCAL_HINTS = {
     "subnet_id": "cloud_subnet_id",
 }
 AT_GATEWAY = ("gateway", "tgw_attachment")  # observer types
-_HOUR_US = 3_600_000_000
 _ENDS, _SUMS = ("local", "remote"), ("bytes", "packets")
 MANY = 1 << 22  # rows, of 32 bytes
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -96,9 +96,9 @@ class _Flows:
     """Flows by number; where there are many, those that have all numbers in common are summed."""
 
     def __init__(self) -> None:
-        self.addresses = _Numbering(pa.table({"address": pa.array([b""], pa.binary())}))
-        self.contexts = _Numbering(_CONTEXT_SCHEMA.empty_table())
-        self.moments = _Numbering(pa.table({"moment": pa.array([], pa.int64())}))
+        self.addresses = _Registry(pa.table({"address": pa.array([b""], pa.binary())}))
+        self.contexts = _Registry(_CONTEXT_SCHEMA.empty_table())
+        self.moments = _Registry(pa.table({"moment": pa.array([], pa.int64())}))
         self._sums: dict[str, list[Any]] = {name: [] for name in _SUMS}
         self._rows, self._most = 0, MANY
 
@@ -138,7 +138,7 @@ class _Flows:
         self._most = max(MANY, 2 * len(rows))
 
 
-class _Numbering:
+class _Registry:
     """Distinct rows of a table by number, found in pieces that number them for themselves."""
 
     def __init__(self, known: pa.Table) -> None:
@@ -195,12 +195,12 @@ class _Changes:
     def __init__(self, con: DuckDBPyConnection) -> None:
         self._moving = flat(con.sql("FROM changing").to_arrow_table()["address"]).cast(pa.binary())
         edges = flat(con.sql("FROM changing_hours").to_arrow_table()["hour"])
-        self._hours = pc.multiply(hour_of(edges), _HOUR_US)
+        self._hours = pc.multiply(hour_of(edges), HOUR_US)
 
     def moments(self, starts: Any, *ends: pa.DictionaryArray) -> Any:  # noqa: ANN401 - Arrow
         """Return the moment of each row, microseconds since 1970."""
+        hours = pc.multiply(hour_of(starts), HOUR_US)
         starts = starts.cast(pa.timestamp("us")).cast(pa.int64())
-        hours = pc.multiply(pc.divide(starts, _HOUR_US), _HOUR_US)
         exact = [pc.is_in(hours, value_set=self._hours)] if len(self._hours) else []
         if len(self._moving):
             exact += [
@@ -210,12 +210,10 @@ class _Changes:
 
 
 def _end(column: Any) -> pa.DictionaryArray:  # noqa: ANN401 - Arrow
-    column = flat(column if column.num_chunks == 1 else column.unify_dictionaries())
-    return (
-        column
-        if pa.types.is_dictionary(column.type)
-        else (column.cast(pa.binary()).dictionary_encode())
-    )
+    column = flat(column)
+    if pa.types.is_dictionary(column.type):
+        return column
+    return column.cast(pa.binary()).dictionary_encode()
 
 
 def _joined(arrays: list[Any], kind: Any) -> Any:  # noqa: ANN401 - Arrow
@@ -233,7 +231,7 @@ def _described(contexts: pa.Table) -> pa.Table:
 
 
 def _slots(
-    moments: _Numbering,
+    moments: _Registry,
     tenants: pa.DictionaryArray,
     context: Any,  # noqa: ANN401 - Arrow
 ) -> tuple[Any, list[Slot], list[tuple[str, datetime]]]:

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from flowcost.arrays import counted, flat
 from flowcost.model import Identity
-from flowcost.pipeline.codes import counted, distinct, flat
+from flowcost.pipeline.codes import distinct
 from flowcost.pipeline.gather import LOCAL_HINTS
 from flowcost.pipeline.world import World
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flowcost.model import EndKind, Identity
+from flowcost.pipeline.codes import coded, distinct
 from flowcost.pipeline.gather import LOCAL_HINTS
 from flowcost.schema import IDENTITY_FIELDS
 
@@ -127,16 +128,10 @@ class Numbering:
         bare = pc.and_(pc.equal(kind, str(EndKind.UNKNOWN)), placed)
         kind = pc.if_else(bare, str(EndKind.COMPUTE), kind).dictionary_encode()
         columns = [kind, *(_words(rows, name) for name in _PLACE)]
-        mixed = pa.array([0] * len(rows), pa.int64())
-        for column in columns:  # pairs are numbered anew at each step, so no product overflows
-            mixed = pc.add(pc.multiply(mixed, len(column.dictionary)), column.indices)
-            mixed = mixed.dictionary_encode().indices.cast(pa.int64())
-        first = pa.table({"mixed": mixed, "row": pa.array(range(len(rows)), _NUMBER)})
-        first = first.group_by("mixed").aggregate([("row", "min")]).sort_by("mixed")
-        words = zip(*(column.take(first["row_min"].combine_chunks()).to_pylist()
-                      for column in columns), strict=True)  # fmt: skip
+        alike = distinct([coded(column) for column in columns], len(rows))
+        words = zip(*(column.take(alike.firsts).to_pylist() for column in columns), strict=True)
         numbers = [self.place((EndKind(kind), *place)) for kind, *place in words]
-        return pa.array(numbers, _NUMBER).take(mixed)
+        return pa.array(numbers, _NUMBER).take(alike.numbers)
 
 
 _WORDS = (

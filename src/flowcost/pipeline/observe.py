@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
-from flowcost.pipeline.codes import counted, distinct, flat, same, summed
+from flowcost.arrays import counted, flat, sized
+from flowcost.pipeline.codes import distinct, same, summed
 from flowcost.pipeline.ends import resolve
 from flowcost.pipeline.gather import AT_GATEWAY, LOCAL_HINTS, Gathered
 from flowcost.pipeline.hints import identified, local_hints, remote_hints
@@ -156,7 +157,7 @@ def _nears(known: _Known, contexts: pa.Table, near: pa.Table, party: Any) -> pa.
             (of_context["manner"], len(contexts)),
             (of_party["place"], len(known.world.places)),
             (of_address["scope"], len(SCOPES)),
-            (gateway, (pc.max(gateway).as_py() or 0) + 1),
+            sized(gateway),
         ],
         len(slot),
     )

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flowcost.arrays import counted, flat
 from flowcost.errors import FlowcostError
-from flowcost.pipeline.codes import coded, distinct, flat, same
+from flowcost.pipeline.codes import coded, distinct, same
 from flowcost.pipeline.gather import Slot
 from flowcost.pipeline.world import create
 
@@ -58,7 +59,7 @@ def gateways_at(con: DuckDBPyConnection, via: Any, slot: Any, slots: Sequence[Sl
         return same(0, len(via))
     asked = distinct([coded(via), (slot, len(slots))], len(via))
     create(con, "gateways_asked", {
-        "asked": pa.array(range(asked.size), pa.int32()),
+        "asked": counted(asked.size),
         "via": via.take(asked.firsts),
         "moment": moments(slots).take(slot.take(asked.firsts)),
     })  # fmt: skip

@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import replace
 
-from flowcost.pipeline.codes import counted, distinct, flat, packed
+from flowcost.arrays import counted, flat
+from flowcost.pipeline.codes import distinct, packed
 from flowcost.pipeline.gather import Gathered
 from flowcost.pipeline.world import World, create
 

@@ -1,14 +1,15 @@
-"""Parquet parts and their receipts: written durably, merged, joined."""
+"""Parquet parts and their receipts: merged, joined."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Struct
+
+from flowcost import durable
 
 BATCH = 1 << 17  # rows in memory while parts are joined end to end
 
@@ -31,7 +32,7 @@ def combined(paths: Sequence[Path], out: Path, schema: pa.Schema, *, level: int)
                 for batch in file.iter_batches(BATCH):
                     writer.write_batch(batch.cast(schema))
                     rows += batch.num_rows
-    sync(out)
+    durable.sync(out)
     return Part(kind=out.name.partition("-")[0], name=out.name, level=level, rows=rows)
 
 
@@ -46,23 +47,3 @@ def join_runs(
         else:
             joined.append((first, last))
     return tuple(joined)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace a file in one rename; it is durable on return."""
-    draft = path.with_name(f".{path.name}.tmp")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Make a file, or the names in a folder, durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

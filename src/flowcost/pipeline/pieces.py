@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from flowcost.arrays import flat
 from flowcost.clock import HOUR
 from flowcost.errors import FlowcostError
-from flowcost.pipeline.codes import flat, where
+from flowcost.pipeline.codes import where
 from flowcost.schema import FLOWS
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ SELECT hash({_NAMES}) AS context, {", ".join(f"any_value({name}) AS {name}" for 
 FROM {{0}} GROUP BY 1
 """
 _WORDS = [c.name for c in FLOWS if c.name in COLUMNS and c.type in ("text", "address")]
-_HOUR_US = 3_600_000_000
+HOUR_US = 3_600_000_000
 
 
 def related(con: DuckDBPyConnection, relation: str) -> Iterator[pa.Table]:
@@ -106,7 +107,7 @@ def partials(
 
     `live` says which parts of a partial count; None: all of them.
     """
-    wanted = frozenset(int(hour.timestamp()) * 1_000_000 // _HOUR_US for hour in hours)
+    wanted = frozenset(int(hour.timestamp()) * 1_000_000 // HOUR_US for hour in hours)
     for path, parts in live.items():
         with pq.ParquetFile(path, read_dictionary=_WORDS) as file:
             for group in range(file.num_row_groups):
@@ -121,7 +122,7 @@ def partials(
 
 def hour_of(instants: pa.Array) -> pa.Array:
     """Return the UTC hour of each instant, as hours since 1970."""
-    return pc.divide(instants.cast(pa.timestamp("us")).cast(pa.int64()), _HOUR_US)
+    return pc.divide(instants.cast(pa.timestamp("us")).cast(pa.int64()), HOUR_US)
 
 
 def _kept(table: pa.Table, parts: Collection[int] | None, wanted: Collection[int]) -> pa.Table:

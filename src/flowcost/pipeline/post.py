@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from flowcost.arrays import counted, flat
 from flowcost.ledger import Partition
 from flowcost.model import Position
 from flowcost.pipeline.charges import Charges, Kinds, ends_of
-from flowcost.pipeline.codes import coded, counted, distinct, flat
+from flowcost.pipeline.codes import coded, distinct
 from flowcost.pipeline.decide import Fired
 from flowcost.pipeline.fire import Posted
 from flowcost.pipeline.observe import Met
@@ -83,7 +84,7 @@ def _kinds(
     create(con, "kinds", kinds.append_column("kind", counted(len(kinds))))
     create(con, "labels", met.given.labels)
     create(con, "periods", {
-        "period": pa.array(range(len(met.given.periods)), pa.int32()),
+        "period": counted(len(met.given.periods)),
         "hour": pa.array([hour.replace(tzinfo=None) for _, hour in met.given.periods],
                          pa.timestamp("us")),
     })  # fmt: skip
@@ -133,7 +134,7 @@ def _kinds(
 
 def _said(fired: Sequence[Fired]) -> dict[str, pa.Array]:
     columns: dict[str, pa.Array] = {
-        "fired_no": pa.array(range(len(fired)), pa.int32()),
+        "fired_no": counted(len(fired)),
         "mirrored": pa.array([one.mirrored for one in fired], pa.bool_()),
     }
     for name in _SAID:

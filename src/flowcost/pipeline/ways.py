@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec import Struct
 
+from flowcost.arrays import counted, flat, sized
 from flowcost.model import GatewayKind
-from flowcost.pipeline.codes import counted, distinct, flat, packed, same, slices, united
+from flowcost.pipeline.codes import distinct, packed, same, slices, united
 from flowcost.pipeline.gather import Slot
 from flowcost.pipeline.observe import Met
 from flowcost.pipeline.parties import aligned, gateways, gateways_at, moments
@@ -137,13 +138,13 @@ def _found(
     )
     facts = distinct(
         [
-            _sized(of_near("class")),
-            _sized(of_far("class")),
+            sized(of_near("class")),
+            sized(of_far("class")),
             (vpc, 3),
             (on_one_node.cast(pa.int32()), 2),
             (routed, len(GATEWAY_KINDS)),
             (elsewhere.cast(pa.int32()), 2),
-            _sized(pc.add(its["place"], 1)),
+            sized(pc.add(its["place"], 1)),
         ],
         count,
     )
@@ -155,10 +156,6 @@ def _found(
         "combination": facts.numbers,
     })  # fmt: skip
     return found, pa.table(facts.digits(), names=Between.__struct_fields__)
-
-
-def _sized(column: Any) -> tuple[Any, int]:  # noqa: ANN401 - Arrow
-    return column, (pc.max(column).as_py() or 0) + 1
 
 
 def _relation(network: Any, other: Any, cluster: Any, its: Any) -> Any:  # noqa: ANN401 - Arrow
@@ -180,7 +177,7 @@ def _routes(
     count = len(slot)
     if not pc.any(pc.greater(scope, 0), min_count=0).as_py():
         return same(UNKNOWN, count), same(0, count)
-    asked = distinct([_sized(scope), _sized(stretch), (slot, len(slots))], count)
+    asked = distinct([sized(scope), sized(stretch), (slot, len(slots))], count)
     create(con, "routes_asked", {
         "asked": counted(asked.size),
         "scope_no": scope.take(asked.firsts),

@@ -10,8 +10,10 @@ times the depth of nesting.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
+from operator import attrgetter
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -49,6 +51,8 @@ from flowcost.resolve.services import flat_services
 
 # The name of the plan of observers that no plan of their own helps.
 ANYBODY = ""
+T = TypeVar("T", HostInterval, RangeInterval)
+_ADDRESS, _FIRST = attrgetter("address"), attrgetter("first")
 
 
 def build(layers: Iterable[Layer]) -> Resolution:
@@ -77,10 +81,6 @@ def build(layers: Iterable[Layer]) -> Resolution:
             *merger.findings(),
         ),
     )
-
-
-def _first(claim: Dated) -> bytes:
-    return claim.first
 
 
 def _id(interface: NetworkInterface) -> str:
@@ -141,11 +141,11 @@ class _Merger:
     def merge(self, claims: list[Dated]) -> Known:
         """Return what `claims` say to anybody; `plans` has what they say to some."""
         wide = [claim for claim in claims if claim.rank[0]]
-        narrow = sorted((claim for claim in claims if not claim.rank[0]), key=_first)
+        narrow = sorted((claim for claim in claims if not claim.rank[0]), key=_FIRST)
         under = Under(wide)
         for block, pieces in under.blocks():
             self._say_of_block(block.first, block.last, pieces)
-        for address, same in groupby(narrow, key=_first):
+        for address, same in groupby(narrow, key=_FIRST):
             self._say_of_host(address, list(same), under.at(address))
         return self._known_to(ANYBODY)
 
@@ -154,12 +154,12 @@ class _Merger:
         for start, end, held in pieces:
             plans = contested((), held)
             key = self._identify(held.values, first, differs=bool(plans))
-            _range(self._ranges[ANYBODY], RangeInterval(first, last, start, end, key))
+            _enter(self._ranges[ANYBODY], RangeInterval(first, last, start, end, key), _FIRST)
             for plan in plans:
                 values = chain(visible(held.claims, plan)).values
                 key = self._identify(values, first, differs=False)
                 one = RangeInterval(first, last, start, end, key)
-                _range(self._ranges.setdefault(plan, []), one)
+                _enter(self._ranges.setdefault(plan, []), one, _FIRST)
 
     def _say_of_host(self, address: bytes, claims: Sequence[Dated], under: Sequence[Piece]) -> None:
         """Enter what is said of an address, by plan, where that is more than of its block."""
@@ -169,13 +169,13 @@ class _Merger:
                 narrow = span.covering
                 plans = contested(narrow, wide)
                 key = self._identify(self._over(narrow, wide), address, differs=bool(plans))
-                _host(anybody, HostInterval(address, start, end, key))
+                _enter(anybody, HostInterval(address, start, end, key), _ADDRESS)
                 for plan in plans:
                     met = visible([*narrow, *wide.claims], plan)
                     if any(claim.rank[0] == 0 for claim in met) or plan not in contested((), wide):
                         key = self._identify(chain(met).values, address, differs=False)
                         one = HostInterval(address, start, end, key)
-                        _host(self._hosts.setdefault(plan, []), one)
+                        _enter(self._hosts.setdefault(plan, []), one, _ADDRESS)
 
     def plans(self) -> dict[str, Known]:
         """Return what the clusters and VPCs know that share addresses, by plan."""
@@ -243,26 +243,13 @@ def _overlap(subject: str, count: int, sample: str) -> Finding:
     )
 
 
-def _host(known: list[HostInterval], one: HostInterval) -> None:
+def _enter(known: list[T], one: T, place: Callable[[T], bytes]) -> None:
     """Append an interval, or lengthen the last one that it adjoins with the same identity."""
     last = known[-1] if known else one
     if (
         last.identity_id == one.identity_id
-        and last.address == one.address
         and last.valid_to == one.valid_from
-    ):
-        known.pop()
-        one = replace(one, valid_from=last.valid_from)
-    known.append(one)
-
-
-def _range(known: list[RangeInterval], one: RangeInterval) -> None:
-    """Append an interval, or lengthen the last one that it adjoins with the same identity."""
-    last = known[-1] if known else one
-    if (
-        last.identity_id == one.identity_id
-        and last.first == one.first
-        and last.valid_to == one.valid_from
+        and place(last) == place(one)
     ):
         known.pop()
         one = replace(one, valid_from=last.valid_from)
